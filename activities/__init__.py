@@ -1,0 +1,1 @@
+"""Reference operations and connectors: one folder per external system."""

@@ -1,0 +1,1 @@
+"""Carts: complete, in the service's own database."""

@@ -1,0 +1,52 @@
+"""What may be asked of the mail server."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated
+
+from pydantic import Field
+
+from activities.payments.contract import Amount, Currency, Id
+from kit.contract import SMTP_FAILURES, Dependency, Effect, Model, Once, Operation
+
+Address = Annotated[str, Field(pattern=r"^[^@\s<>,;]+@[^@\s<>,;]+$", max_length=254)]
+"""One mailbox. Whether it exists, only the mail server can say."""
+
+EMAIL = Dependency(
+    name="email",
+    owner="customer-care-team",
+    settle=timedelta(minutes=1),
+    failures=SMTP_FAILURES,
+    runbook="docs/explanation/failure-model.md#email",
+)
+
+
+class SendReceipt(Model):
+    """Send the customer a receipt."""
+
+    order_id: Id
+    to: Address
+    amount: Amount
+    currency: Currency
+
+
+class Sent(Model):
+    """The mail server has taken the message."""
+
+    message_id: str
+
+
+send_receipt = Operation(
+    "email.send_receipt",
+    SendReceipt,
+    Sent,
+    dependency=EMAIL,
+    effect=Effect.IRREVERSIBLE,
+    # SMTP has no idempotency and no look-up: when the reply to a message is lost, only a person can find out.
+    once=Once.never_twice(),
+    key="receipt:{order_id}",
+    timeout=timedelta(seconds=20),
+    summary="Send the receipt of order {order_id} to {to}",
+)
+"""Send the receipt. Cannot be taken back: it belongs after the commit."""

@@ -1,0 +1,1 @@
+"""Fulfilment: request a shipment."""

@@ -1,0 +1,1 @@
+"""Inventory: reserve and release stock."""

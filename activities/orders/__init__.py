@@ -1,0 +1,1 @@
+"""Orders: create and cancel, in the service's own database."""

@@ -1,0 +1,245 @@
+"""Payments by Stripe's PaymentIntents (https://docs.stripe.com/api/payment_intents)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Mapping
+from datetime import timedelta
+from typing import Any, Final
+
+import httpx
+
+from activities.payments import contract as payments
+from activities.payments.contract import Authorization, AuthorizePayment, Capture, CapturePayment
+from kit.contract import FailureKind, Token, Undo
+from kit.errors import OperationFailure, OutcomeUnknown, Refused
+from kit.worker.connector import Connector
+
+API_VERSION: Final = "2024-06-20"
+"""Sent with every request, so that the account's default cannot change what the connector reads."""
+
+SEARCH_LAG: Final = timedelta(minutes=5)
+"""What is newer than this is listed, what is older is searched: search lags behind by up to a minute, by more
+during an outage (https://docs.stripe.com/search#data-freshness); lists do not."""
+
+_PAGE: Final = 100
+"""The most objects Stripe puts on one page."""
+
+_HELD = ("requires_capture",)
+_TAKEN = ("succeeded",)
+_STILL_RUNNING = ("processing",)
+
+
+class StripePayments(Connector):
+    """Authorizes, voids, captures and refunds card payments.
+
+    Args:
+        http: A client for ``https://api.stripe.com`` that sends ``Authorization: Bearer <secret key>``; made
+            by `kit.worker.http_client`.
+    """
+
+    def __init__(self, http: httpx.AsyncClient) -> None:
+        self._http = http
+
+    # -- authorize -------------------------------------------------------------------------------------------
+
+    @payments.authorize.action
+    async def authorize(self, request: AuthorizePayment, token: Token) -> Authorization:
+        """Create a payment intent that holds the amount."""
+        form = {
+            "amount": str(request.amount),
+            "currency": request.currency,
+            "payment_method": request.payment_method,
+            "payment_method_types[]": "card",
+            "capture_method": "manual",
+            "confirm": "true",
+            # Nobody is there to answer the bank's question: a payment that needs one is declined.
+            "error_on_requires_action": "true",
+            "metadata[order_id]": request.order_id,
+            "metadata[kit_key]": token.key,
+        }
+        if request.customer_email is not None:
+            form["receipt_email"] = request.customer_email
+
+        try:
+            intent = await self._post("/v1/payment_intents", form, key=token.key)
+        except httpx.HTTPStatusError as error:
+            if not _is_stored_breakdown(error) or (found := await self.find_authorization(request, token)) is None:
+                raise
+            return found
+
+        if intent["status"] in _STILL_RUNNING:
+            text = f"payment intent {intent['id']!r} is still being processed"
+            raise OutcomeUnknown(FailureKind.UNAVAILABLE, text, reason="processing")
+        if intent["status"] not in _HELD + _TAKEN:
+            raise Refused(
+                FailureKind.DECLINED,
+                f"payment intent {intent['id']!r} holds no money: its status is {intent['status']!r}",
+                reason=intent["status"],
+            )
+        return _authorization(intent)
+
+    @payments.authorize.compensation
+    async def void(self, undo: Undo[AuthorizePayment, Authorization], token: Token) -> None:
+        """Cancel the payment intent, unless it holds no money any more.
+
+        Without a key: its state keeps it to one cancellation, and under a key Stripe would repeat a breakdown for ever.
+        """
+        intent_id = undo.result.payment_intent
+        try:
+            await self._post(f"/v1/payment_intents/{intent_id}/cancel", {"cancellation_reason": "abandoned"})
+        except httpx.HTTPStatusError as error:
+            if _error_of(error).get("code") != "payment_intent_unexpected_state":
+                raise
+            # What an earlier attempt did is no failure: what counts is how the payment intent stands now.
+            intent = await self._get(f"/v1/payment_intents/{intent_id}")
+            if intent["status"] == "canceled":
+                return
+            if intent["status"] in _TAKEN and await self._left_to_refund(intent) <= 0:
+                return
+            raise Refused(
+                FailureKind.CONFLICT,
+                f"payment intent {intent_id!r} cannot be canceled: its status is {intent['status']!r}",
+                reason="payment_intent_unexpected_state",
+            ) from error
+
+    @payments.authorize.probe
+    async def find_authorization(self, request: AuthorizePayment, token: Token) -> Authorization | None:
+        """The payment intent made under the key, if it holds money or took some that was not given back."""
+        async for intent in self._made_under(token.key):
+            if intent["status"] in _HELD:
+                return _authorization(intent)
+            if intent["status"] in _TAKEN and await self._left_to_refund(intent) > 0:
+                return _authorization(intent)
+        return None
+
+    # -- capture ---------------------------------------------------------------------------------------------
+
+    @payments.capture.action
+    async def capture(self, request: CapturePayment, token: Token) -> Capture:
+        """Take the amount that is held; what is held above it is released."""
+        try:
+            intent = await self._post(
+                f"/v1/payment_intents/{request.payment_intent}/capture",
+                {"amount_to_capture": str(request.amount)},
+                key=token.key,
+            )
+        except httpx.HTTPStatusError as error:
+            if not _is_stored_breakdown(error) or (found := await self.find_capture(request, token)) is None:
+                raise
+            return found
+        return _captured(intent)
+
+    @payments.capture.compensation
+    async def refund(self, undo: Undo[CapturePayment, Capture], token: Token) -> None:
+        """Give back what has not been given back yet, by whomever. Without a key, for the reason given at `void`."""
+        intent = await self._get(f"/v1/payment_intents/{undo.result.payment_intent}")
+        if await self._left_to_refund(intent) <= 0:
+            return
+        try:
+            # Without an amount Stripe refunds what is left, so two of these give back no more than one. A rest
+            # computed here could be outdated when it arrives.
+            await self._post("/v1/refunds", {"payment_intent": intent["id"]})
+        except httpx.HTTPStatusError as error:
+            if _error_of(error).get("code") != "charge_already_refunded":
+                raise
+
+    @payments.capture.probe
+    async def find_capture(self, request: CapturePayment, token: Token) -> Capture | None:
+        """The payment intent's capture, unless all of it was given back."""
+        intent = await self._get(f"/v1/payment_intents/{request.payment_intent}")
+        if intent["status"] not in _TAKEN or await self._left_to_refund(intent) <= 0:
+            return None
+        return _captured(intent)
+
+    # -- failures --------------------------------------------------------------------------------------------
+
+    def classify(self, error: Exception) -> OperationFailure | None:
+        """Read Stripe's error body (https://docs.stripe.com/api/errors): a status alone tells too little."""
+        if not isinstance(error, httpx.HTTPStatusError):
+            return None
+        status = error.response.status_code
+        body = _error_of(error)
+        code = body.get("decline_code") or body.get("code")
+        message = str(body.get("message") or error)
+        if status == httpx.codes.CONFLICT:
+            # Another request under this key, or on this object, is running: it may have the effect, and may take its
+            # time. A conflict is given up after seconds; this is waited for like an outage.
+            return OutcomeUnknown(FailureKind.UNAVAILABLE, message, reason=code)
+        if body.get("type") == "idempotency_error":
+            return Refused(FailureKind.KEY_REUSED, message, reason=code)
+        if body.get("type") == "card_error" or status == httpx.codes.PAYMENT_REQUIRED:
+            return Refused(FailureKind.DECLINED, message, reason=code)
+        if code == "payment_intent_unexpected_state":
+            return Refused(FailureKind.CONFLICT, message, reason=code)
+        if status == httpx.codes.BAD_REQUEST and body:
+            return Refused(FailureKind.INVALID, message, reason=code)
+        return None
+
+    # -- wire ------------------------------------------------------------------------------------------------
+
+    async def _made_under(self, key: str) -> AsyncIterator[Mapping[str, Any]]:
+        created = int(time.time() - SEARCH_LAG.total_seconds())
+        recent: dict[str, Any] = {"created[gte]": created, "limit": _PAGE}
+        async for intent in self._pages("/v1/payment_intents", recent):
+            if intent["metadata"].get("kit_key") == key:
+                yield intent
+        quoted = key.replace("\\", "\\\\").replace("'", "\\'")
+        found = await self._get(
+            "/v1/payment_intents/search", {"query": f"metadata['kit_key']:'{quoted}'", "limit": _PAGE}
+        )
+        for intent in found["data"]:
+            # What search knows of an object lags behind, too; its id is all that is taken from it.
+            yield await self._get(f"/v1/payment_intents/{intent['id']}")
+
+    async def _left_to_refund(self, intent: Mapping[str, Any]) -> int:
+        refunded = 0
+        async for refund in self._pages("/v1/refunds", {"payment_intent": intent["id"], "limit": _PAGE}):
+            if refund["status"] not in ("failed", "canceled"):
+                refunded += refund["amount"]
+        return int(intent["amount_received"]) - refunded
+
+    async def _pages(self, path: str, query: Mapping[str, Any]) -> AsyncIterator[Mapping[str, Any]]:
+        page = await self._get(path, query)
+        while True:
+            for item in page["data"]:
+                yield item
+            if not page["has_more"]:
+                return
+            page = await self._get(path, {**query, "starting_after": page["data"][-1]["id"]})
+
+    async def _get(self, path: str, query: Mapping[str, Any] | None = None) -> Any:
+        reply = await self._http.get(path, params=query, headers={"Stripe-Version": API_VERSION})
+        return reply.raise_for_status().json()
+
+    async def _post(self, path: str, form: Mapping[str, str], *, key: str | None = None) -> Any:
+        headers = {"Stripe-Version": API_VERSION} | ({} if key is None else {"Idempotency-Key": key})
+        reply = await self._http.post(path, data=dict(form), headers=headers)
+        return reply.raise_for_status().json()
+
+
+def _authorization(intent: Mapping[str, Any]) -> Authorization:
+    return Authorization(payment_intent=intent["id"], amount=intent["amount"], currency=intent["currency"])
+
+
+def _captured(intent: Mapping[str, Any]) -> Capture:
+    return Capture(payment_intent=intent["id"], charge=intent["latest_charge"], amount=intent["amount_received"])
+
+
+def _is_stored_breakdown(error: httpx.HTTPStatusError) -> bool:
+    """Whether Stripe repeats, under a key, that it broke down the first time (500s are stored, too).
+
+    It will say so as long as it remembers the key, whatever became of the first request: asking again is no use,
+    looking is (https://docs.stripe.com/api/idempotent_requests, https://docs.stripe.com/error-low-level#idempotency).
+    """
+    return error.response.is_server_error and error.response.headers.get("Idempotent-Replayed") == "true"
+
+
+def _error_of(error: httpx.HTTPStatusError) -> dict[str, Any]:
+    """The ``error`` object of Stripe's reply; empty when something else answered, such as a proxy."""
+    try:
+        body = error.response.json()
+    except ValueError:
+        return {}
+    found = body.get("error") if isinstance(body, dict) else None
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,134 @@
+"""How the `kit` command finds the service it is run in.
+
+The service says in its own ``pyproject.toml`` where its parts are, as ``"module:attribute"``::
+
+    [tool.kit]
+    app = "temporal.app:app"         # has `async def work(self) -> int`: run a worker until told to stop
+    demo = "temporal.demo:main"      # `async def main(*, once: bool, json: bool) -> int`
+
+The nearest such file from the current folder upwards counts, and its folder is put on the import path. So the kit
+imports no service, and works in any.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import tomllib
+from collections.abc import Awaitable
+from pathlib import Path
+from typing import Any, Final, Protocol, cast
+
+from kit.errors import DefinitionError
+
+PROJECT_FILE: Final = "pyproject.toml"
+TABLE: Final = "tool.kit"
+
+
+class App(Protocol):
+    """What ``app`` must offer."""
+
+    async def work(self) -> int:
+        """Run a worker until it is told to stop; returns the exit code."""
+
+
+class Demo(Protocol):
+    """What ``demo`` must be."""
+
+    def __call__(self, *, once: bool, json: bool) -> Awaitable[int]:
+        """Show the service at work; returns the exit code."""
+
+
+def find_app(start: Path | None = None) -> App:
+    """The app of the service around ``start``, by default the current folder.
+
+    Raises:
+        DefinitionError: There is none, with what to write where.
+    """
+    return cast(App, _find("app", "work", start))
+
+
+def find_demo(start: Path | None = None) -> Demo:
+    """The demo of the service around ``start``, by default the current folder.
+
+    Raises:
+        DefinitionError: There is none, with what to write where.
+    """
+    return cast(Demo, _find("demo", "__call__", start))
+
+
+def _find(entry: str, method: str, start: Path | None) -> Any:
+    folder, table = _settings(start or Path.cwd())
+    file = folder / PROJECT_FILE
+    target = table.get(entry)
+    if target is None:
+        raise DefinitionError(
+            f"[{TABLE}] in {file}",
+            rule=f"it has no {entry!r}, only {', '.join(sorted(table)) or 'nothing'}",
+            fix=f'add a line such as {entry} = "package.module:attribute"',
+        )
+    where = f"{entry} = {target!r} in {file}"
+    module_name, colon, attribute = target.partition(":") if isinstance(target, str) else ("", "", "")
+    if not (module_name and colon and attribute):
+        raise DefinitionError(
+            where, rule="it is not of the form 'module:attribute'", fix='write for example "temporal.app:app"'
+        )
+    found = _load(where, folder, module_name, attribute)
+    if not callable(getattr(found, method, None)):
+        raise DefinitionError(
+            where,
+            rule=f"it is {found!r}, which has no method {method!r}" if entry == "app" else f"{found!r} is not callable",
+            fix="see the docstring of kit.cli.discovery for what it must offer",
+        )
+    return found
+
+
+def _settings(start: Path) -> tuple[Path, dict[str, Any]]:
+    """The nearest folder with a ``[tool.kit]``, and that table."""
+    passed = []
+    for folder in (start, *start.parents):
+        file = folder / PROJECT_FILE
+        if not file.is_file():
+            continue
+        try:
+            content = tomllib.loads(file.read_text(encoding="utf-8"))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise DefinitionError(str(file), rule=f"it is no TOML: {error}", fix="mend the file") from error
+        table = content.get("tool", {}).get("kit")
+        if isinstance(table, dict):
+            return folder, table
+        passed.append(str(file))
+    seen = f"; {' and '.join(passed)} has none" if passed else f"; there is no {PROJECT_FILE} either"
+    raise DefinitionError(
+        f"folder {str(start)!r}",
+        rule=f"neither it nor a folder above it has a {PROJECT_FILE} with a [{TABLE}] table{seen}",
+        fix=f'go to your service\'s folder, or add [{TABLE}] with app = "module:attribute" to its {PROJECT_FILE}',
+    )
+
+
+def _load(where: str, folder: Path, module_name: str, attribute: str) -> Any:
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
+    try:
+        found: Any = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        missing = error.name or ""
+        if missing == module_name or module_name.startswith(f"{missing}."):
+            raise DefinitionError(
+                where,
+                rule=f"there is no module {missing!r}, looked for in {folder} first",
+                fix="correct the name, or the folder the file lies in",
+            ) from error
+        raise DefinitionError(
+            where,
+            rule=f"importing {module_name!r} failed: there is no module {missing!r}",
+            fix=f"install what provides {missing!r} into {sys.prefix}",
+        ) from error
+    for name in attribute.split("."):
+        if not hasattr(found, name):
+            public = ", ".join(sorted(key for key in vars(found) if not key.startswith("_"))) or "nothing"
+            raise DefinitionError(
+                where, rule=f"{module_name!r} has no attribute {name!r}; it has {public}", fix="correct the name"
+            )
+        found = getattr(found, name)
+    return found

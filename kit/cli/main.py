@@ -1,0 +1,65 @@
+"""The command line: parses, delegates, and exits honestly."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Annotated, NoReturn
+
+from cyclopts import App, Parameter
+
+from kit.cli.discovery import find_app, find_demo
+from kit.cli.leave import leave
+from kit.errors import KitError
+
+app = App(
+    name="kit",
+    help="Workflow reliability kit: effects that happen once, sagas that undo by outcome.",
+    version=lambda: version("workflow-reliability-kit"),
+)
+# By its name, so that the other commands do not wait for a SQL library to load.
+app.command("kit.cli.ledger:ledger", name="ledger", help="Prepare a database for the ledger, and read what it says.")
+
+
+@app.command
+async def demo(
+    *,
+    once: Annotated[bool, Parameter(negative="")] = False,
+    json: Annotated[bool, Parameter(negative="")] = False,
+) -> int:
+    """Run the service's demo: orders through success and partial failure, with what every external system saw.
+
+    Args:
+        once: End after the verdict, with exit code 0 when all is well and 1 when not. Without it everything stays up
+            until Ctrl-C, to look around in.
+        json: Print one JSON document instead of a table. What else is said goes to stderr.
+    """
+    return await find_demo()(once=once, json=json)
+
+
+@app.command
+async def worker() -> int:
+    """Run a worker of the service until SIGTERM or Ctrl-C; what is at work then is finished first."""
+    return await find_app().work()
+
+
+def main() -> NoReturn:
+    """The ``kit`` command."""
+    leave(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Carry one command out; returns its exit code: 0 done, 1 it failed, 2 it could not begin."""
+    try:
+        result = asyncio.run(app.run_async(arguments, result_action="return_value"))
+    except KitError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    except SystemExit as left:  # the parser's own, about arguments that it does not understand
+        return 2 if left.code else 0
+    return result if isinstance(result, int) else 0

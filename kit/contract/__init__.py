@@ -1,0 +1,54 @@
+"""Contracts: what an operation is, may do, and how it fails. Pure data; workflows import it."""
+
+from kit.contract.dependency import Breaker, Dependency, RateLimit
+from kit.contract.effect import Effect, Once, OnceStrategy
+from kit.contract.failure_map import (
+    HTTP_FAILURES,
+    SMTP_FAILURES,
+    SQL_FAILURES,
+    FailureMap,
+    Verdict,
+    not_started,
+    refused,
+    unknown,
+)
+from kit.contract.keys import fingerprint, format_key
+from kit.contract.model import Model
+from kit.contract.operation import Operation, Role
+from kit.contract.retry import DEFAULT_RETRY, TRANSIENT, UNLIMITED, Retry
+from kit.contract.token import FailureDetails, Token, Undo, UndoRequest
+from kit.contract.transitions import Transitions
+from kit.errors import FailureKind, Outcome
+
+__all__ = [
+    "DEFAULT_RETRY",
+    "HTTP_FAILURES",
+    "SMTP_FAILURES",
+    "SQL_FAILURES",
+    "TRANSIENT",
+    "UNLIMITED",
+    "Breaker",
+    "Dependency",
+    "Effect",
+    "FailureDetails",
+    "FailureKind",
+    "FailureMap",
+    "Model",
+    "Once",
+    "OnceStrategy",
+    "Operation",
+    "Outcome",
+    "RateLimit",
+    "Retry",
+    "Role",
+    "Token",
+    "Transitions",
+    "Undo",
+    "UndoRequest",
+    "Verdict",
+    "fingerprint",
+    "format_key",
+    "not_started",
+    "refused",
+    "unknown",
+]

@@ -1,0 +1,80 @@
+"""What an operation receives besides its request, and what its undo receives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+from kit.contract.model import Model
+from kit.errors import FailureKind, Outcome
+
+REASON_UNKNOWABLE: Final = "unknowable"
+"""Reason code of a failure whose outcome no machine can find out."""
+
+RequestT = TypeVar("RequestT", bound=BaseModel)
+ResultT = TypeVar("ResultT")
+
+
+class Token(Model):
+    """Who asks, for what, under which key. The second argument of every activity, so the Temporal UI shows it.
+
+    Attributes:
+        key: The idempotency key: the same for every attempt, reset and replay of one effect. Empty for a ``READ``.
+        correlation_id: One id from the start of the workflow to every provider's log.
+        workflow_id: The business id of the run.
+        run_id: The first execution's run id, for the record only; never part of a key.
+        step: The number of the step in the saga, from 1.
+        attempt: The number of this attempt, from 1.
+        deadline: When this attempt is cut off (aware). Work that goes on after it is somebody else's.
+        persistent: The saga can no longer turn round here: transient failures are retried without end.
+    """
+
+    key: str
+    correlation_id: str
+    workflow_id: str
+    run_id: str = ""
+    step: int = 0
+    attempt: int = 1
+    deadline: datetime | None = None
+    persistent: bool = False
+
+
+class UndoRequest(BaseModel, Generic[RequestT, ResultT]):
+    """What the workflow knows of a step when it asks for its undo. The first argument of an undo activity."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    request: RequestT
+    result: ResultT | None = None
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Undo(Generic[RequestT, ResultT]):
+    """What a compensation receives: the request that was carried out and what it gave."""
+
+    request: RequestT
+    result: ResultT
+
+
+class FailureDetails(Model):
+    """The details of every failure that leaves an operation, readable in the Temporal UI and by the saga.
+
+    Attributes:
+        operation: The operation's name.
+        kind: Why.
+        outcome: What all attempts together left behind: unknown stays unknown.
+        reason: The reason code.
+        attempts: How many attempts were made.
+        needs_person: No machine can decide how to go on: the saga parks.
+    """
+
+    operation: str
+    kind: FailureKind
+    outcome: Outcome
+    reason: str
+    attempts: int = 1
+    needs_person: bool = False

@@ -1,0 +1,70 @@
+"""The durable record of every effect: what may happen next is decided here, and nowhere else.
+
+`Ledger` is the promise and `decide` the rules; the other ledgers differ in where they keep the rows.
+"""
+
+from kit.ledger.factory import SqlLedger
+from kit.ledger.memory import MemoryLedger
+from kit.ledger.migrate import current_revision, migrate, migration_sql
+from kit.ledger.postgres import PostgresLedger
+from kit.ledger.protocol import Ledger
+from kit.ledger.sqlite import SqliteLedger
+from kit.ledger.states import (
+    REASON_AFTER_UNDO,
+    REASON_KEY_REUSED,
+    SETTLED_STATES,
+    Busy,
+    ClaimAction,
+    Claimed,
+    ClaimUndo,
+    Command,
+    Complete,
+    Decide,
+    Doubt,
+    Entry,
+    Lost,
+    Recorded,
+    Rejected,
+    Release,
+    ReleaseUndo,
+    Settled,
+    State,
+    Undone,
+    Verdict,
+    decide,
+)
+from kit.ledger.transactional import TransactionalLedger
+
+__all__ = [
+    "REASON_AFTER_UNDO",
+    "REASON_KEY_REUSED",
+    "SETTLED_STATES",
+    "Busy",
+    "ClaimAction",
+    "ClaimUndo",
+    "Claimed",
+    "Command",
+    "Complete",
+    "Decide",
+    "Doubt",
+    "Entry",
+    "Ledger",
+    "Lost",
+    "MemoryLedger",
+    "PostgresLedger",
+    "Recorded",
+    "Rejected",
+    "Release",
+    "ReleaseUndo",
+    "Settled",
+    "SqlLedger",
+    "SqliteLedger",
+    "State",
+    "TransactionalLedger",
+    "Undone",
+    "Verdict",
+    "current_revision",
+    "decide",
+    "migrate",
+    "migration_sql",
+]

@@ -1,0 +1,485 @@
+"""What the ledger knows about one effect, and the one function that decides what may happen next.
+
+The guard's table is written here once, as pure functions over a row. Every store (memory, SQLite,
+PostgreSQL, a service's own database) applies the same functions atomically; none has rules of its own.
+
+=============================  =======================================  =====================================
+row for the key                an attempt of the action asks            an attempt of the undo asks
+=============================  =======================================  =====================================
+none                           ``Claimed``                              ``Settled``: a ``void`` tombstone [1]_
+claimed, lease live            ``Busy`` until the lease ends            ``Busy`` until the lease ends
+claimed, lease over; unknown   ``Claimed`` in doubt                     ``Claimed`` in doubt
+done, same fingerprint         ``Recorded``: the result again           ``Claimed``
+any, other fingerprint         ``Rejected`` (``key_reused``)            ``Rejected`` (``key_reused``)
+refused                        ``Claimed``                              ``Settled``: ``void`` [1]_
+any, held by another saga      as above                                 ``Settled``: not this saga's to undo
+undoing                        ``Rejected``: came after its undo        ``Claimed`` when no live lease
+void, undone                   ``Rejected``: came after its undo        ``Settled``
+=============================  =======================================  =====================================
+
+.. [1] Unless the asker holds the action's recorded result (from the workflow's history): then the ledger has
+   lost the row or what it said last, and a tombstone would leave a live effect behind. The undo is claimed
+   instead.
+
+Every later write is fenced: it takes effect only while the row is still held by the attempt that claimed it.
+A repeated write by the same attempt (its first reply was lost) is answered like the first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, TypeAlias
+
+from kit.errors import DefinitionError, FailureKind
+
+
+class State(StrEnum):
+    """What has become of an effect."""
+
+    CLAIMED = "claimed"
+    """An attempt is at work under a lease; when the lease is over its outcome is unknown."""
+    UNKNOWN = "unknown"
+    """The last attempt ended without knowing whether the effect happened."""
+    REFUSED = "refused"
+    """No effect, known; a new attempt may claim."""
+    DONE = "done"
+    """The effect is live and its result is recorded."""
+    UNDOING = "undoing"
+    """An undo has begun and has not been confirmed; the action can never run again."""
+    UNDONE = "undone"
+    """The effect happened and was undone."""
+    VOID = "void"
+    """The effect did not happen and never can: the undo came first, or found nothing."""
+
+
+SETTLED_STATES = frozenset({State.REFUSED, State.DONE, State.UNDONE, State.VOID})
+"""States in which the ledger knows what is true in the world."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One row of the ledger: everything that is needed to repeat, prove or undo one effect.
+
+    ``request`` and ``result`` are JSON documents of the operation's own types, so that an undo needs nothing
+    else. ``owner`` names the attempt that wrote last; it holds the row only while ``lease_until`` is in the
+    future. ``unknown_since`` is the last instant at which an attempt of unknown outcome may have sent its
+    request.
+    """
+
+    key: str
+    fingerprint: str
+    operation: str
+    version: int
+    state: State
+    saga: str
+    run_id: str
+    step: int
+    correlation_id: str
+    request: bytes
+    result: bytes | None = None
+    owner: str
+    lease_until: datetime | None = None
+    attempts: int = 1
+    first_claimed_at: datetime
+    unknown_since: datetime | None = None
+    reason: str | None = None
+    updated_at: datetime
+    expires_at: datetime | None = None
+    revision: int = 1
+
+
+# --- what can be asked ----------------------------------------------------------------------------
+
+
+def _require_lease(entry: Entry) -> None:
+    if entry.lease_until is None:
+        raise DefinitionError(
+            f"claim of {entry.key!r}",
+            rule="lease_until is None, so a crash of its owner would leave no doubt behind",
+            fix="claim with a lease that outlasts the attempt's timeout",
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimAction:
+    """May this attempt carry out the action? ``entry`` is the row to write if nothing stands in the way."""
+
+    entry: Entry
+    now: datetime
+
+    def __post_init__(self) -> None:
+        _require_lease(self.entry)
+
+    @property
+    def key(self) -> str:
+        """The key asked about."""
+        return self.entry.key
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimUndo:
+    """May this attempt carry out the undo?
+
+    ``entry.result`` holds the action's result when the asker knows the action was done, else ``None``.
+    """
+
+    entry: Entry
+    now: datetime
+
+    def __post_init__(self) -> None:
+        _require_lease(self.entry)
+
+    @property
+    def key(self) -> str:
+        """The key asked about."""
+        return self.entry.key
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Complete:
+    """The action happened: record its result."""
+
+    key: str
+    owner: str
+    result: bytes
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release:
+    """This attempt had no effect. Frees the key, unless an earlier attempt's outcome is still unknown.
+
+    ``certain`` says that the earlier doubt was resolved too: the truth was looked up and nothing had
+    happened.
+    """
+
+    key: str
+    owner: str
+    reason: str
+    now: datetime
+    certain: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Doubt:
+    """The action may have happened. ``since`` is the last instant at which the request may have been sent."""
+
+    key: str
+    owner: str
+    reason: str
+    since: datetime
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Undone:
+    """The undo has happened (``happened=True``), or there is nothing to undo and never will be."""
+
+    key: str
+    owner: str
+    happened: bool
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseUndo:
+    """This attempt of the undo failed: another may try at once. The row stays ``undoing``."""
+
+    key: str
+    owner: str
+    reason: str
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decide:
+    """A person has established the truth.
+
+    Its state is ``DONE`` (with ``result``), ``UNDONE``, ``VOID`` or ``REFUSED``. ``entry`` is the row to
+    write when there is none yet. Not fenced by owner, but refused while a lease is live. A recorded result
+    never changes, and a recorded effect is never declared void: only ``UNDONE`` is written over a done row,
+    all else is answered ``Recorded``. ``REFUSED`` on a row that was undone before is written as ``VOID``, so
+    that its key stays taken. Another saga's row is left alone.
+    """
+
+    entry: Entry
+    now: datetime
+
+    def __post_init__(self) -> None:
+        decided = self.entry.state
+        if decided not in SETTLED_STATES or (decided is State.DONE and self.entry.result is None):
+            raise DefinitionError(
+                f"Decide({self.entry.key!r})",
+                rule=f"state {decided.value!r} with result {self.entry.result!r} settles nothing",
+                fix="decide 'done' with a result, 'undone', 'void' or 'refused'",
+            )
+
+    @property
+    def key(self) -> str:
+        """The key decided about."""
+        return self.entry.key
+
+
+Command: TypeAlias = ClaimAction | ClaimUndo | Complete | Release | Doubt | Undone | ReleaseUndo | Decide
+
+
+# --- what is answered -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """Go ahead. With ``entry.unknown_since`` in doubt: an earlier attempt may have had the effect."""
+
+    entry: Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """The action is done: answer with ``entry.result`` and do nothing."""
+
+    entry: Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """The write took effect, or what was asked for is already so."""
+
+    entry: Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Busy:
+    """Another attempt holds the row; ask again after ``until``."""
+
+    entry: Entry
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """Never: ``kind`` and ``reason`` say which rule."""
+
+    entry: Entry
+    kind: FailureKind
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Not held by this attempt any more; nothing was written. ``entry`` is what stands, if anything."""
+
+    entry: Entry | None
+
+
+Verdict: TypeAlias = Claimed | Recorded | Settled | Busy | Rejected | Lost
+
+REASON_KEY_REUSED = "key_reused"
+REASON_AFTER_UNDO = "after_undo"
+"""Reason codes of ``Rejected``."""
+
+
+# --- the rules ------------------------------------------------------------------------------------
+
+
+def decide(current: Entry | None, command: Command) -> tuple[Entry | None, Verdict]:
+    """Apply one command to one row.
+
+    Args:
+        current: The row as it stands, or ``None``.
+        command: What is asked.
+
+    Returns:
+        The row to write (``None``: write nothing) and the answer. A written row has ``revision`` one higher
+        than ``current`` (1 when new): stores may use it to compare and swap.
+    """
+    match command:
+        case ClaimAction():
+            return _claim_action(current, command)
+        case ClaimUndo():
+            return _claim_undo(current, command)
+        case Decide():
+            return _decide(current, command)
+        case _:
+            return _settle(current, command)
+
+
+def _held(entry: Entry, now: datetime) -> bool:
+    return entry.lease_until is not None and entry.lease_until > now
+
+
+def _doubt_of(entry: Entry) -> datetime | None:
+    """Since when the action's outcome is unknown, counting a lease that ran out."""
+    if entry.state is State.CLAIMED and entry.lease_until is not None:
+        return max(entry.lease_until, entry.unknown_since or entry.lease_until)
+    return entry.unknown_since
+
+
+def _later(one: datetime | None, other: datetime | None) -> datetime | None:
+    """The later end of two retentions; ``None`` is never."""
+    return None if one is None or other is None else max(one, other)
+
+
+def _take(current: Entry, candidate: Entry, *, state: State, now: datetime) -> Entry:
+    """``current`` taken over by the attempt that ``candidate`` describes: from now on it is that saga's effect."""
+    return replace(
+        current,
+        state=state,
+        saga=candidate.saga,
+        run_id=candidate.run_id,
+        step=candidate.step,
+        correlation_id=candidate.correlation_id,
+        owner=candidate.owner,
+        lease_until=candidate.lease_until,
+        attempts=current.attempts + 1,
+        unknown_since=_doubt_of(current),
+        expires_at=_later(current.expires_at, candidate.expires_at),
+        updated_at=now,
+        revision=current.revision + 1,
+    )
+
+
+def _claim_action(current: Entry | None, ask: ClaimAction) -> tuple[Entry | None, Verdict]:
+    new = ask.entry
+    if current is None:
+        fresh = new.state is State.CLAIMED and new.revision == 1  # the usual case, and a copy costs
+        entry = new if fresh else replace(new, state=State.CLAIMED, revision=1)
+        return entry, Claimed(entry)
+    if current.fingerprint != new.fingerprint:
+        return None, Rejected(current, FailureKind.KEY_REUSED, REASON_KEY_REUSED)
+    match current.state:
+        case State.DONE:
+            return None, Recorded(current)
+        case State.UNDOING | State.UNDONE | State.VOID:
+            return None, Rejected(current, FailureKind.CONFLICT, REASON_AFTER_UNDO)
+        case State.CLAIMED if current.owner == new.owner and _held(current, ask.now):
+            return None, Claimed(current)
+        case State.CLAIMED if current.lease_until is not None and _held(current, ask.now):
+            return None, Busy(current, current.lease_until)
+        case _:  # claimed with the lease over, unknown, refused
+            entry = _take(current, new, state=State.CLAIMED, now=ask.now)
+            return entry, Claimed(entry)
+
+
+def _claim_undo(current: Entry | None, ask: ClaimUndo) -> tuple[Entry | None, Verdict]:
+    new = ask.entry
+    if current is None:
+        if new.result is not None:
+            entry = replace(new, state=State.UNDOING, revision=1)
+            return entry, Claimed(entry)
+        entry = replace(new, state=State.VOID, lease_until=None, revision=1)
+        return entry, Settled(entry)
+    if current.fingerprint != new.fingerprint:
+        return None, Rejected(current, FailureKind.KEY_REUSED, REASON_KEY_REUSED)
+    if current.saga != new.saga:
+        return None, Settled(current)  # another saga's effect, which this one was only told of: not this one's to undo
+    match current.state:
+        case State.VOID | State.UNDONE:
+            return None, Settled(current)
+        case State.REFUSED if new.result is None:
+            entry = replace(_take(current, new, state=State.VOID, now=ask.now), lease_until=None, unknown_since=None)
+            return entry, Settled(entry)
+        case State.UNDOING if current.owner == new.owner and _held(current, ask.now):
+            return None, Claimed(current)
+        case State.CLAIMED | State.UNDOING if current.lease_until is not None and _held(current, ask.now):
+            return None, Busy(current, current.lease_until)
+        case _:  # done, unknown, claimed or undoing with the lease over; refused, but the asker knows better
+            entry = _take(current, new, state=State.UNDOING, now=ask.now)
+            if current.result is None:  # recording it had failed, and the asker knows it from the history
+                entry = replace(entry, result=new.result)
+            return entry, Claimed(entry)
+
+
+_OPEN_STATES = frozenset({State.CLAIMED, State.UNKNOWN, State.REFUSED})
+"""States in which the action is not known to have happened and no undo has begun."""
+
+
+def _decide(current: Entry | None, ask: Decide) -> tuple[Entry | None, Verdict]:
+    new = ask.entry
+    if current is None:
+        entry = replace(new, lease_until=None, unknown_since=None, revision=1)
+        return entry, Settled(entry)
+    if current.fingerprint != new.fingerprint:
+        return None, Rejected(current, FailureKind.KEY_REUSED, REASON_KEY_REUSED)
+    if current.lease_until is not None and _held(current, ask.now):
+        return None, Busy(current, current.lease_until)
+    if current.state is State.DONE and new.state is State.DONE:
+        return None, Settled(current) if current.result == new.result else Recorded(current)
+    if current.saga != new.saga:
+        return None, Settled(current)  # another saga has had the effect since: it is not this one's to decide about
+    if current.state is State.DONE and new.state in (State.REFUSED, State.VOID):
+        return None, Recorded(current)  # it has happened after all: the word of who saw nothing must not hide it
+    state = new.state
+    if state is State.REFUSED and current.state not in _OPEN_STATES:
+        state = State.VOID  # no effect; but what was undone once must not be claimed again
+    if current.state is state and current.owner == new.owner:
+        return None, Settled(current)  # decided before, and the reply was lost
+    entry = replace(
+        current,
+        state=state,
+        result=new.result if state is State.DONE else current.result,
+        owner=new.owner,
+        lease_until=None,
+        unknown_since=None,
+        reason=new.reason,
+        expires_at=_later(current.expires_at, new.expires_at),
+        updated_at=ask.now,
+        revision=current.revision + 1,
+    )
+    return entry, Settled(entry)
+
+
+_SOURCES: dict[type[Command], frozenset[State]] = {
+    Complete: frozenset({State.CLAIMED, State.UNKNOWN}),
+    Release: frozenset({State.CLAIMED}),
+    Doubt: frozenset({State.CLAIMED}),
+    Undone: frozenset({State.UNDOING}),
+    ReleaseUndo: frozenset({State.UNDOING}),
+}
+_TARGETS: dict[type[Command], frozenset[State]] = {
+    Complete: frozenset({State.DONE}),
+    Release: frozenset({State.REFUSED, State.UNKNOWN}),
+    Doubt: frozenset({State.UNKNOWN}),
+    Undone: frozenset({State.UNDONE, State.VOID}),
+    ReleaseUndo: frozenset({State.UNDOING}),
+}
+"""From and to which states each fenced write leads."""
+
+
+def _settle(
+    current: Entry | None, command: Complete | Release | Doubt | Undone | ReleaseUndo
+) -> tuple[Entry | None, Verdict]:
+    if current is None or current.owner != command.owner:
+        return None, Lost(current)
+    if current.lease_until is None and current.state in _TARGETS[type(command)]:
+        return None, Settled(current)  # the same attempt wrote before and the reply was lost
+    if current.state not in _SOURCES[type(command)]:
+        return None, Lost(current)
+    entry = replace(
+        current,
+        lease_until=None,
+        updated_at=command.now,
+        revision=current.revision + 1,
+        **_changes(current, command),
+    )
+    return entry, Settled(entry)
+
+
+def _changes(current: Entry, command: Complete | Release | Doubt | Undone | ReleaseUndo) -> dict[str, Any]:
+    """What a fenced write says about the effect, beside giving up the lease."""
+    match command:
+        case Complete():
+            return {"state": State.DONE, "result": command.result, "unknown_since": None, "reason": None}
+        case Release():
+            doubt = None if command.certain else current.unknown_since
+            state = State.REFUSED if doubt is None else State.UNKNOWN
+            return {"state": state, "unknown_since": doubt, "reason": command.reason}
+        case Doubt():
+            since = max(command.since, current.unknown_since or command.since)
+            return {"state": State.UNKNOWN, "unknown_since": since, "reason": command.reason}
+        case Undone():
+            state = State.UNDONE if command.happened else State.VOID
+            return {"state": state, "unknown_since": None, "reason": None}
+        case ReleaseUndo():
+            return {"reason": command.reason}

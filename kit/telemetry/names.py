@@ -1,0 +1,114 @@
+"""Every name the kit gives to what it reports: one table, compared with the docs and the code by a test.
+
+Labels are bounded sets: never ids, keys or messages. Metric names have no unit and no ``_total``: Temporal's exporters
+add both (see `kit.telemetry.prometheus`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Final
+
+
+class Event(StrEnum):
+    """Names of structured log events."""
+
+    RUN_STARTED = "saga.started"
+    RUN_SUMMARY = "saga.summary"
+    RUN_TURNED = "saga.turned_round"
+    RUN_PARKED = "saga.parked"
+    RUN_DECIDED = "saga.decided"
+    STEP_FAILED = "saga.step_failed"
+    ATTEMPT_FAILED = "operation.attempt_failed"
+    DUPLICATE_PREVENTED = "operation.duplicate_prevented"
+    DOUBT_RESOLVED = "operation.doubt_resolved"
+    RESULT_UNRECORDED = "operation.result_unrecorded"
+    EFFECT_LATE = "operation.effect_late"
+    UNDO_DONE = "operation.undo_done"
+    UNDO_STUCK = "operation.undo_stuck"
+    CIRCUIT_OPENED = "dependency.circuit_opened"
+    CIRCUIT_CLOSED = "dependency.circuit_closed"
+
+
+DURATION: Final = "duration"
+"""The unit of a measured time: Temporal's exporters turn it into seconds or milliseconds, as they are configured."""
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One metric: what it counts or measures, and its labels. With a unit it is a histogram, without a counter."""
+
+    name: str
+    description: str
+    labels: tuple[str, ...]
+    unit: str | None = None
+
+
+ATTEMPTS: Final = Metric(
+    "kit_attempts",
+    "Attempts of operations and undos, by what they left behind",
+    ("operation", "role", "outcome", "kind"),
+)
+DUPLICATES_PREVENTED: Final = Metric(
+    "kit_duplicates_prevented", "Attempts answered from the ledger without a second effect", ("operation",)
+)
+DOUBTS_RESOLVED: Final = Metric(
+    "kit_doubts_resolved", "Unknown outcomes that were looked up, by what was found", ("operation", "found")
+)
+RESULTS_UNRECORDED: Final = Metric(
+    "kit_results_unrecorded", "Effects that happened and could not be written to the ledger", ("operation",)
+)
+EFFECTS_LATE: Final = Metric(
+    "kit_effects_late", "Effects that landed after their undo and were undone on the spot", ("operation",)
+)
+UNDOS: Final = Metric("kit_undos", "Undos that ended, by what they found", ("operation", "result"))
+UNDOS_STUCK: Final = Metric("kit_undos_stuck", "Undos that have failed many times and go on trying", ("operation",))
+CIRCUITS_OPENED: Final = Metric("kit_circuits_opened", "Circuit breakers that opened", ("dependency",))
+RUNS: Final = Metric("kit_runs", "Closed runs, by how they ended", ("workflow_type", "status", "reason_code"))
+RUN_DURATION: Final = Metric(
+    "kit_run_duration", "From the start of a run to its end", ("workflow_type", "status"), unit=DURATION
+)
+RUNS_PARKED: Final = Metric("kit_runs_parked", "Tasks put to a person", ("workflow_type", "operation", "kind"))
+
+METRICS: Final = MappingProxyType(
+    {
+        metric.name: metric
+        for metric in (
+            ATTEMPTS,
+            DUPLICATES_PREVENTED,
+            DOUBTS_RESOLVED,
+            RESULTS_UNRECORDED,
+            EFFECTS_LATE,
+            UNDOS,
+            UNDOS_STUCK,
+            CIRCUITS_OPENED,
+            RUNS,
+            RUN_DURATION,
+            RUNS_PARKED,
+        )
+    }
+)
+"""All metrics by name."""
+
+DURATION_BUCKETS: Final = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 14400, 86400, 604800)
+"""Upper bounds of `RUN_DURATION` in seconds. The exporter's own buckets stop at 10 s; a saga that waits for a person
+takes days."""
+
+SUMMARY_FIELDS: Final = (
+    "run_id",
+    "status",
+    "duration_ms",
+    "retry_count",
+    "compensation_count",
+    "reason_code",
+    "key_outputs",
+)
+"""The fields of `Event.RUN_SUMMARY`."""
+
+CORRELATION_ID: Final = "correlation_id"
+"""The field that carries the correlation id in every log event, memo and span."""
+
+CORRELATION_MEMO: Final = "kit.correlation_id"
+"""The memo in which a start carries the caller's correlation id."""

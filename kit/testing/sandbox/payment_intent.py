@@ -1,0 +1,51 @@
+"""The payment intent: one attempt to take money, in Stripe's words."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(slots=True, kw_only=True)
+class PaymentIntent:
+    """One attempt to take money; `status` walks through Stripe's states."""
+
+    id: str
+    amount: int
+    currency: str
+    capture_method: str
+    created: int
+    status: str
+    payment_method: str | None
+    metadata: dict[str, str] = field(default_factory=dict)
+    amount_received: int = 0
+    amount_refunded: int = 0
+    latest_charge: str | None = None
+    cancellation_reason: str | None = None
+    canceled_at: int | None = None
+    last_payment_error: dict[str, Any] | None = None
+
+    @property
+    def reference(self) -> str:
+        """What the record of effects calls it."""
+        return self.metadata.get("order_id") or self.id
+
+    def wire(self) -> dict[str, Any]:
+        """The payment intent as Stripe writes it, without the fields nobody here reads."""
+        return {
+            "id": self.id,
+            "object": "payment_intent",
+            "amount": self.amount,
+            "amount_capturable": self.amount if self.status == "requires_capture" else 0,
+            "amount_received": self.amount_received,
+            "canceled_at": self.canceled_at,
+            "cancellation_reason": self.cancellation_reason,
+            "capture_method": self.capture_method,
+            "created": self.created,
+            "currency": self.currency,
+            "last_payment_error": self.last_payment_error,
+            "latest_charge": self.latest_charge,
+            "livemode": False,
+            "metadata": dict(self.metadata),
+            "payment_method": self.payment_method,
+            "payment_method_types": ["card"],
+            "status": self.status,
+        }

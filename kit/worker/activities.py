@@ -1,0 +1,77 @@
+"""From connectors to Temporal activities: two per operation, and one for the decisions of people."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import structlog
+from temporalio import activity
+
+from kit.contract import Operation, Token, UndoRequest
+from kit.telemetry import CORRELATION_ID
+from kit.worker.attempt import Attempt
+from kit.worker.connector import Connector
+from kit.worker.guard import Guard
+from kit.workflow import RECORD_ACTIVITY, DecisionRecord, Done, UndoEnded
+
+Served = dict[str, tuple[Operation[Any, Any], Connector]]
+"""The connector that serves each operation, by the operation's name."""
+
+
+def activities_of(guard: Guard, served: Served) -> list[Callable[..., Any]]:
+    """The activities of a worker: every operation's action, the undo of each that has one, and the decisions."""
+    found: list[Callable[..., Any]] = []
+    for operation, connector in served.values():
+        found.append(_action(guard, operation, connector))
+        if operation.has_undo:
+            found.append(_undo(guard, operation, connector))
+    if found:
+        found.append(_record(guard, served))
+    return found
+
+
+def _action(guard: Guard, operation: Operation[Any, Any], connector: Connector) -> Callable[..., Any]:
+    done: Any = Done[operation.result]  # type: ignore[name-defined] # a type made at run time
+
+    async def act(request: Any, token: Token) -> Any:
+        attempt = _begin(token)
+        result = await guard.act(connector, operation, request, token, attempt)
+        return done(result=result, attempts=attempt.number, source=attempt.source)
+
+    return _named(act, operation.name, [operation.request, Token], done)
+
+
+def _undo(guard: Guard, operation: Operation[Any, Any], connector: Connector) -> Callable[..., Any]:
+    asked: Any = UndoRequest[operation.request, operation.result]  # type: ignore[name-defined] # made at run time
+
+    async def undo(request: Any, token: Token) -> UndoEnded:
+        attempt = _begin(token)
+        happened = await guard.undo(connector, operation, request, token, attempt)
+        return UndoEnded(happened=happened, attempts=attempt.number)
+
+    return _named(undo, operation.undo_name, [asked, Token], UndoEnded)
+
+
+def _record(guard: Guard, served: Served) -> Callable[..., Any]:
+    async def record(request: DecisionRecord, token: Token) -> None:
+        operation, connector = served[request.operation]
+        await guard.record_decision(connector, operation, request, token, _begin(token))
+
+    return _named(record, RECORD_ACTIVITY, [DecisionRecord, Token], type(None))
+
+
+def _begin(token: Token) -> Attempt:
+    """The attempt that is running in this task. From here on every log line of the task carries its correlation id.
+
+    Nothing unbinds it: the task is the attempt's own, and what the SDK says of its end belongs to it, too.
+    """
+    structlog.contextvars.bind_contextvars(**{CORRELATION_ID: token.correlation_id})
+    return Attempt.current()
+
+
+def _named(function: Callable[..., Any], name: str, arguments: Iterable[Any], result: Any) -> Callable[..., Any]:
+    """An activity whose types Temporal can read: they are known only now."""
+    function.__annotations__ = {**dict(zip(("request", "token"), arguments, strict=True)), "return": result}
+    function.__qualname__ = name
+    return activity.defn(name=name)(function)

@@ -1,0 +1,66 @@
+"""What happens where a saga is started: refuse what cannot be undone, and tell the operator who owns it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import structlog
+from temporalio import workflow
+from temporalio.client import Interceptor, OutboundInterceptor, StartWorkflowInput, WorkflowHandle
+
+from kit.errors import DefinitionError
+from kit.telemetry import CORRELATION_ID, CORRELATION_MEMO
+from kit.workflow import SagaDefinition, SagaWorkflow
+
+
+def sagas() -> Iterator[tuple[str, SagaDefinition]]:
+    """Every saga class known to this process, by workflow type."""
+    waiting = list(SagaWorkflow.__subclasses__())
+    while waiting:
+        cls = waiting.pop()
+        waiting.extend(cls.__subclasses__())
+        definition = workflow._Definition.from_class(cls)
+        if definition is not None and definition.name is not None:
+            yield definition.name, cls.__saga__
+
+
+class StartInterceptor(Interceptor):
+    """Checks and describes the sagas that a client starts."""
+
+    def intercept_client(self, next: OutboundInterceptor) -> OutboundInterceptor:
+        """See base class."""
+        return _Outbound(next)
+
+
+class _Outbound(OutboundInterceptor):
+    async def start_workflow(self, input: StartWorkflowInput) -> WorkflowHandle[Any, Any]:
+        """See base class."""
+        saga = dict(sagas()).get(input.workflow)
+        if saga is not None:
+            _prepare(input, saga)
+        return await super().start_workflow(input)
+
+
+def _prepare(start: StartWorkflowInput, saga: SagaDefinition) -> None:
+    timeout = start.run_timeout or start.execution_timeout
+    if timeout:  # zero means none: so the command line and the UI say it
+        raise DefinitionError(
+            f"start of saga {saga.name!r}",
+            rule=f"a run or execution timeout of {timeout} ends a saga without running any code, so nothing is undone",
+            fix=f"start it without; its deadline is {saga.deadline}",
+        )
+    start.static_summary = start.static_summary or f"{saga.name} {start.id}"
+    start.static_details = start.static_details or "\n".join(
+        line
+        for line in (
+            f"**Owner:** {saga.owner}",
+            f"**Runbook:** {saga.runbook}" if saga.runbook else "",
+            f"**Deadline:** {saga.deadline} to the pivot; undone in reverse when it cannot go forward.",
+            "How it stands and what to do next: *Current details*.",
+        )
+        if line
+    )
+    correlation = structlog.contextvars.get_contextvars().get(CORRELATION_ID)
+    if correlation is not None:
+        start.memo = {CORRELATION_MEMO: str(correlation), **(start.memo or {})}

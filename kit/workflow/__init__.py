@@ -1,0 +1,46 @@
+"""The base workflows: what makes effects safe on the workflow's side. Deterministic."""
+
+from kit.workflow.definition import SagaDefinition, Use
+from kit.workflow.saga import SagaWorkflow
+from kit.workflow.schedule import RECORD_ACTIVITY
+from kit.workflow.steps import Done, Phase, Source, Step, UndoEnded, UndoState
+from kit.workflow.story import RunSummary, Status
+from kit.workflow.tasks import (
+    DECIDE_UPDATE,
+    PARKED_MEMO,
+    SUMMARY_QUERY,
+    TASKS_QUERY,
+    Choice,
+    Decision,
+    DecisionRecord,
+    Task,
+)
+from kit.workflow.telling import COMPENSATED, DEADLINE, INVALID, RESIDUE, RUN_TIMEOUT
+
+__all__ = [
+    "COMPENSATED",
+    "DEADLINE",
+    "DECIDE_UPDATE",
+    "INVALID",
+    "PARKED_MEMO",
+    "RECORD_ACTIVITY",
+    "RESIDUE",
+    "RUN_TIMEOUT",
+    "SUMMARY_QUERY",
+    "TASKS_QUERY",
+    "Choice",
+    "Decision",
+    "DecisionRecord",
+    "Done",
+    "Phase",
+    "RunSummary",
+    "SagaDefinition",
+    "SagaWorkflow",
+    "Source",
+    "Status",
+    "Step",
+    "Task",
+    "UndoEnded",
+    "UndoState",
+    "Use",
+]

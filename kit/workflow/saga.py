@@ -1,0 +1,217 @@
+"""The base of every saga."""
+
+from __future__ import annotations
+
+import functools
+from datetime import timedelta
+from typing import Any, ClassVar, Final, TypeVar, get_type_hints, overload
+
+from pydantic import BaseModel
+from temporalio import workflow
+
+from kit.contract import Operation
+from kit.contract.token import RequestT, ResultT
+from kit.workflow.definition import SagaDefinition, check, uses_of
+from kit.workflow.engine import Saga
+from kit.workflow.story import RunSummary
+from kit.workflow.tasks import DECIDE_UPDATE, SUMMARY_QUERY, TASKS_QUERY, Decision, Task
+
+A = TypeVar("A", bound=BaseModel)
+B = TypeVar("B", bound=BaseModel)
+C = TypeVar("C", bound=BaseModel)
+D = TypeVar("D", bound=BaseModel)
+RA = TypeVar("RA")
+RB = TypeVar("RB")
+RC = TypeVar("RC")
+RD = TypeVar("RD")
+
+DEFAULT_DEADLINE: Final = timedelta(hours=1)
+"""The budget of a saga that declares none."""
+
+DEFAULT_REPLAY_WINDOW: Final = timedelta(hours=12)
+"""How long after a run its start may come again, when nothing is declared."""
+
+_DEFAULTS: Final = SagaDefinition(
+    name="SagaWorkflow", owner="", deadline=DEFAULT_DEADLINE, replay_window=DEFAULT_REPLAY_WINDOW
+)
+
+_SAGA: Final = "_kit_saga"
+
+
+class SagaWorkflow:
+    """A workflow of steps whose effects are undone in reverse when it cannot go forward.
+
+    A subclass is a plain Temporal workflow::
+
+        @workflow.defn
+        class Checkout(SagaWorkflow, owner="checkout-team", deadline=timedelta(hours=1)):
+            @workflow.run
+            async def run(self, checkout: CheckoutRequest) -> OrderPlaced:
+                hold, payment = await self.parallel((reserve, ReserveStock(...)), (authorize, AuthorizePayment(...)))
+                order = await self.step(create, CreateOrder(...))
+                await self.pivot(capture, CapturePayment(...))
+                self.after_commit(send_receipt, SendReceipt(...))
+                return OrderPlaced(...)
+
+    The class's own ``run`` is wrapped when the class is built, so nothing has to be called and nothing can be
+    forgotten. Everything else of Temporal (timers, signals, ``workflow.execute_activity``) works beside the steps;
+    effects caused that way are not undone.
+
+    Class keywords:
+        owner: The team that is asked about its runs.
+        deadline: The budget of the body, from its start to the pivot; while a person is asked it does not run. Default
+            `DEFAULT_DEADLINE`. There is no run timeout: Temporal ends a timed-out run without running any code.
+        replay_window: How long after a run its start may come again (a redelivered event, a replayed batch). Default
+            `DEFAULT_REPLAY_WINDOW`. Every key must be remembered for deadline + replay window.
+        runbook: Where a person finds what to do.
+        uses: Operations that are chosen at run time and cannot be seen in the source.
+
+    How a run ends: it returns (completed); fails with ``SagaCompensated`` (nothing is left) or ``SagaResidue`` (a
+    person left an effect in place), details `RunSummary`; is cancelled (nothing is left); or waits for a person
+    (parked). Not guaranteed: anything for a run that is terminated or times out, for no code of it runs again.
+
+    Raises:
+        DefinitionError: When the class is built and breaks a rule; see `kit.workflow.definition`.
+    """
+
+    __saga__: ClassVar[SagaDefinition]
+    """What the class declares."""
+
+    def __init_subclass__(
+        cls,
+        *,
+        owner: str | None = None,
+        deadline: timedelta | None = None,
+        replay_window: timedelta | None = None,
+        runbook: str | None = None,
+        uses: tuple[Operation[Any, Any], ...] = (),
+        **kwargs: Any,
+    ) -> None:
+        super().__init_subclass__(**kwargs)
+        # The sandbox builds the class again for every run: it was checked when the worker was built.
+        in_sandbox = workflow.unsafe.in_sandbox()
+        base: SagaDefinition = getattr(cls, "__saga__", _DEFAULTS)
+        definition = SagaDefinition(
+            name=cls.__name__,
+            owner=base.owner if owner is None else owner,
+            deadline=base.deadline if deadline is None else deadline,
+            replay_window=base.replay_window if replay_window is None else replay_window,
+            runbook=base.runbook if runbook is None else runbook,
+            uses=() if in_sandbox else uses_of(cls, uses),
+        )
+        if not in_sandbox:
+            check(definition)
+        cls.__saga__ = definition
+        if "run" in vars(cls):
+            cls.run = _watched(vars(cls)["run"])  # type: ignore[attr-defined] # the subclass defines it
+
+    @overload
+    async def parallel(
+        self, first: tuple[Operation[A, RA], A], second: tuple[Operation[B, RB], B], /
+    ) -> tuple[RA, RB]: ...
+
+    @overload
+    async def parallel(
+        self,
+        first: tuple[Operation[A, RA], A],
+        second: tuple[Operation[B, RB], B],
+        third: tuple[Operation[C, RC], C],
+        /,
+    ) -> tuple[RA, RB, RC]: ...
+
+    @overload
+    async def parallel(
+        self,
+        first: tuple[Operation[A, RA], A],
+        second: tuple[Operation[B, RB], B],
+        third: tuple[Operation[C, RC], C],
+        fourth: tuple[Operation[D, RD], D],
+        /,
+    ) -> tuple[RA, RB, RC, RD]: ...
+
+    @overload
+    async def parallel(self, *calls: tuple[Operation[Any, RA], Any]) -> tuple[RA, ...]: ...
+
+    async def parallel(self, *calls: tuple[Operation[Any, Any], Any]) -> tuple[Any, ...]:
+        """Carry several steps out at once and return their results in order.
+
+        When one fails, those that wait for another attempt are stopped, those at work are waited for, and then the
+        first failure is raised: no sibling's effect can land after the undo.
+
+        Raises:
+            ActivityError: A step failed for good.
+        """
+        return await _saga(self).steps.parallel(calls)
+
+    async def step(self, operation: Operation[RequestT, ResultT], request: RequestT) -> ResultT:
+        """Carry one step out and return its result.
+
+        Raises:
+            ActivityError: It failed for good. Its cause says why (`kit.contract.FailureDetails`); a workflow may catch
+                it and go another way. What the failed step may have left behind is cleared up in any case.
+            asyncio.CancelledError: The run was cancelled; let it pass.
+        """
+        result: ResultT = await _saga(self).steps.step(operation, request)
+        return result
+
+    async def pivot(self, operation: Operation[RequestT, ResultT], request: RequestT) -> ResultT:
+        """Carry out the step after which the saga only goes forward.
+
+        Until it is done a failure turns the saga round as in `step`. Afterwards a cancellation comes too late,
+        transient failures are retried without end, and permanent ones ask a person.
+        """
+        result: ResultT = await _saga(self).steps.step(operation, request, pivot=True)
+        return result
+
+    def after_commit(self, operation: Operation[RequestT, Any], request: RequestT) -> None:
+        """Hold an operation back until the saga has succeeded.
+
+        It is carried out when ``run`` has returned, and never if it does not. Its failure never undoes the business
+        result: it is retried without end or put to a person.
+        """
+        _saga(self).steps.after_commit(operation, request)
+
+    # -- operators -------------------------------------------------------------------------------------------------
+
+    @workflow.update(name=DECIDE_UPDATE, description="Answer a task of this run.")
+    async def kit_decide(self, decision: Decision) -> Task:
+        """Answer a task. Refused unless it is open, offers the choice, and the result fits."""
+        return _saga(self).decide(decision)
+
+    @kit_decide.validator
+    def _kit_check_decision(self, decision: Decision) -> None:
+        _saga(self).check_decision(decision)
+
+    @workflow.query(name=TASKS_QUERY, description="The questions this run has put to people.")
+    def kit_tasks(self) -> list[Task]:
+        """All tasks, answered or not."""
+        return _saga(self).tasks
+
+    @workflow.query(name=SUMMARY_QUERY, description="How this run stands.")
+    def kit_summary(self) -> RunSummary:
+        """How the run stands."""
+        return _saga(self).summary()
+
+
+def _saga(workflow_object: SagaWorkflow) -> Saga:
+    """The run's saga, made when it is first needed: a subclass need not call ``super().__init__()``."""
+    saga = workflow_object.__dict__.get(_SAGA)
+    if saga is None:
+        cls = type(workflow_object)
+        saga = workflow_object.__dict__[_SAGA] = Saga(cls.__saga__, result_type=functools.partial(_result_type, cls))
+    assert isinstance(saga, Saga)  # noqa: S101 - for the type checker; the attribute is private
+    return saga
+
+
+def _result_type(cls: type[SagaWorkflow]) -> Any:
+    return get_type_hints(cls.run).get("return", Any)  # type: ignore[attr-defined] # every workflow has one
+
+
+def _watched(run: Any) -> Any:
+    """A ``run`` under the saga's supervision, otherwise unchanged: name, signature, hints and decorator marks."""
+
+    @functools.wraps(run)
+    async def supervised(self: SagaWorkflow, *args: Any) -> Any:
+        return await _saga(self).supervise(functools.partial(run, self, *args))
+
+    return supervised

@@ -1,0 +1,227 @@
+"""Steps: on the stack before they are scheduled, at work until their outcome is known, checked at each boundary."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, Final
+
+from pydantic import BaseModel
+from temporalio import workflow
+from temporalio.exceptions import ApplicationError, FailureError
+
+from kit.contract import Effect, FailureKind, Operation, Outcome
+from kit.telemetry import Event
+from kit.workflow.outcomes import REASON_CANCELLED, REASON_DEADLINE, read_failure
+from kit.workflow.people import Desk
+from kit.workflow.run import Run
+from kit.workflow.schedule import start_action
+from kit.workflow.settling import freeze, settled
+from kit.workflow.steps import Done, Phase, Step
+from kit.workflow.tasks import Choice
+from kit.workflow.telling import DEADLINE, INVALID
+
+_PARKS: Final = frozenset({Phase.FORWARD, Phase.AFTER_COMMIT})
+"""Phases in which a permanent failure cannot turn the saga round."""
+
+
+class Stepper:
+    """Takes a run's steps.
+
+    Attributes:
+        held_back: What waits for the commit.
+    """
+
+    def __init__(self, run: Run, desk: Desk) -> None:
+        self.run = run
+        self.desk = desk
+        self.held_back: list[Step] = []
+        self._group = 0
+        self._at_work: dict[int, asyncio.Task[Any] | None] = {}
+        self._failed: dict[int, BaseException] = {}
+
+    async def strays(self) -> None:
+        """Wait for the steps that the body has started and not waited for.
+
+        Raises:
+            BaseException: What the first of them that failed has raised.
+        """
+        strays = list(self._at_work)
+        await workflow.wait_condition(lambda: not self._at_work)
+        for number in strays:
+            if number in self._failed:
+                raise self._failed[number]
+
+    async def settle(self) -> None:
+        """Stop the steps that the body has left in flight, and wait until the outcome of each is known."""
+        for task in list(self._at_work.values()):
+            if task is not None:
+                task.cancel()
+        await workflow.wait_condition(lambda: not self._at_work)
+
+    def boundary(self) -> None:
+        """Checked before and after each step: does the saga still go forward?
+
+        Raises:
+            asyncio.CancelledError: A cancellation was asked for, even one that a step swallowed.
+            ApplicationError: The deadline is over, or the saga has turned round before.
+        """
+        run = self.run
+        if run.turned is not None:
+            raise run.turned
+        if run.forward:
+            return
+        if workflow.cancellation_reason() is not None:
+            raise asyncio.CancelledError(workflow.cancellation_reason() or "cancelled")
+        if workflow.now() >= run.deadline:
+            raise ApplicationError(
+                f"the deadline of {run.definition.deadline} is over", type=DEADLINE, non_retryable=True
+            )
+
+    async def step(self, operation: Operation[Any, Any], request: BaseModel, *, pivot: bool = False) -> Any:
+        """One step."""
+        self.boundary()
+        phase = Phase.FORWARD if self.run.forward else Phase.PIVOT if pivot else Phase.BODY
+        self._group += 1
+        return await self.take(self._push(operation, request, phase, group=self._group))
+
+    async def parallel(self, calls: Sequence[tuple[Operation[Any, Any], BaseModel]]) -> tuple[Any, ...]:
+        """Several steps at once. When one fails the others are stopped and settled before it is raised."""
+        self.boundary()
+        phase = Phase.FORWARD if self.run.forward else Phase.BODY
+        self._group += 1
+        steps = [self._push(operation, request, phase, group=self._group) for operation, request in calls]
+        running = [asyncio.ensure_future(self.take(step)) for step in steps]
+        stopped = False
+        try:
+            if running:
+                await workflow.wait(running, return_when=asyncio.FIRST_EXCEPTION)
+        except asyncio.CancelledError:
+            stopped = True
+        # What failed by itself, in the order of the calls; what fails below was stopped on its account.
+        first = next((task for task in running if task.done() and (task.cancelled() or task.exception())), None)
+        await freeze(running)
+        if first is not None:
+            first.result()
+        self.boundary()
+        if stopped and any(task.cancelled() or task.exception() for task in running):
+            raise asyncio.CancelledError
+        return tuple(task.result() for task in running)
+
+    def after_commit(self, operation: Operation[Any, Any], request: BaseModel) -> None:
+        """Hold an operation back until the saga has succeeded."""
+        self.boundary()
+        self.held_back.append(self._push(operation, request, Phase.AFTER_COMMIT, group=0))
+        self.run.refresh()
+
+    def _push(self, operation: Operation[Any, Any], request: BaseModel, phase: Phase, *, group: int) -> Step:
+        """Put a step on the stack: before it is scheduled, as data."""
+        if not isinstance(request, operation.request):
+            raise _invalid(f"{operation.name} takes a {operation.request.__name__}, not {request!r}")
+        if operation.effect is Effect.IRREVERSIBLE and phase is Phase.BODY:
+            raise _invalid(
+                f"{operation.name} is IRREVERSIBLE and comes before the pivot: hold it back with after_commit"
+            )
+        try:
+            key = operation.key_for(request, workflow_id=workflow.info().workflow_id)
+        except ValueError as error:
+            raise _invalid(f"{operation.name}: {error}") from error
+        step = Step(
+            number=len(self.run.steps) + 1,
+            group=group,
+            operation=operation.name,
+            summary=operation.summary_for(request),
+            phase=phase,
+            key=key,
+            request=request,
+            reads=operation.effect is Effect.READ,
+            started_at=workflow.now(),
+        )
+        self.run.push(step, operation)
+        return step
+
+    async def take(self, step: Step) -> Any:
+        """Carry one step out, known to be at work until its outcome is known."""
+        self._at_work[step.number] = asyncio.current_task()
+        try:
+            return await self._carry_out(step)
+        except BaseException as error:  # kept for a body that forgot to wait for the step, and raised again
+            self._failed[step.number] = error
+            raise
+        finally:
+            del self._at_work[step.number]
+
+    async def _carry_out(self, step: Step) -> Any:
+        """Carry one step out, with a person's help where a machine cannot go on."""
+        run = self.run
+        operation = run.operation(step)
+        while True:
+            self.boundary()
+            deadline = run.deadline
+            budget = None if step.phase in _PARKS else deadline - workflow.now()
+            step.outcome = None
+            run.refresh()
+            handle = start_action(operation, step, run.token(step, persistent=budget is None), budget=budget)
+            stopped = await settled(handle)
+            error = self._learn(step, handle)
+            failure = step.failure
+            if error is None or failure is None:
+                return self._stands(step)
+            if stopped:
+                raise asyncio.CancelledError from error  # however the step ended: it was asked to
+            if failure.reason == REASON_DEADLINE and deadline < run.deadline:
+                continue  # the deadline stood still meanwhile: a sibling was waiting for a person
+            if not (failure.needs_person or step.phase in _PARKS):
+                raise error
+            decision = await self.desk.about_step(step, failure, undo=False)
+            match decision.choice:
+                case Choice.RETRY:
+                    continue
+                case Choice.UNWIND:
+                    run.turned = run.turned or error
+                    run.forward = False
+                    raise error
+                case Choice.SKIP:
+                    step.skipped = True
+                    step.outcome, step.result = Outcome.REFUSED, None
+                case Choice.SUPPLY:
+                    step.outcome = Outcome.DONE
+                    step.result = self.desk.supplied(run.tasks[decision.task_id], decision)
+            return self._stands(step)
+
+    def _stands(self, step: Step) -> Any:
+        """A step has its result: the pivot's makes the saga go forward only."""
+        if step.phase is Phase.PIVOT:
+            self.run.forward = True
+        self.run.refresh()
+        self.boundary()
+        return step.result
+
+    def _learn(self, step: Step, handle: workflow.ActivityHandle[Done[Any]]) -> BaseException | None:
+        """Write down what has become of a step whose activity is over. Returns its failure."""
+        step.ended_at = workflow.now()
+        try:
+            done = handle.result()
+        except (FailureError, asyncio.CancelledError) as error:
+            failure = read_failure(step.operation, error)
+            if isinstance(error, asyncio.CancelledError):  # before it was heard of: only the ledger knows
+                failure = failure.model_copy(update={"kind": FailureKind.TIMEOUT, "reason": REASON_CANCELLED})
+            step.outcome, step.failure, step.attempts = failure.outcome, failure, step.attempts + failure.attempts
+            self.run.log.warning(
+                Event.STEP_FAILED,
+                **self.run.facts,
+                step=step.number,
+                operation=step.operation,
+                kind=failure.kind.value,
+                outcome=failure.outcome.value,
+                reason=failure.reason,
+            )
+            self.run.refresh()
+            return error
+        step.outcome, step.result, step.attempts = Outcome.DONE, done.result, step.attempts + done.attempts
+        step.failure = None
+        return None
+
+
+def _invalid(message: str) -> ApplicationError:
+    return ApplicationError(message, type=INVALID, non_retryable=True)

@@ -1,0 +1,1 @@
+"""The app: worker entry point, server and cluster configuration. Nothing imports it."""

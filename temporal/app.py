@@ -1,0 +1,126 @@
+"""The app object: from settings to a client, connectors and a worker. ``[tool.kit]`` in ``pyproject.toml`` names it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import cached_property
+from typing import Final
+
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from temporalio.client import Client
+from temporalio.envconfig import ClientConfig
+from temporalio.runtime import Runtime
+from temporalio.worker import Worker
+
+from activities.carts.sql import SqlCarts
+from activities.email.smtp import SmtpEmail
+from activities.fulfilment.webhook import WebhookFulfilment
+from activities.inventory.http import HttpInventory
+from activities.orders.sql import SqlOrders
+from activities.orders.tables import create_tables
+from activities.payments.stripe import StripePayments
+from kit.ledger import SqlLedger, TransactionalLedger
+from kit.worker import Connector, ReliabilityPlugin, http_client
+from temporal.settings import Settings
+from temporal.timeouts import ShorterAttempts
+from temporal.worker import work
+from workflows.checkout import Checkout
+
+WORKFLOWS: Final = (Checkout,)
+"""What the workers run."""
+
+DEFAULT_ADDRESS: Final = "localhost:7233"
+"""Where Temporal is when nothing says so."""
+
+
+@dataclass(frozen=True)
+class App:
+    """The checkout service.
+
+    Attributes:
+        environment: Where the settings are read from, when they are first needed.
+    """
+
+    environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
+
+    @cached_property
+    def settings(self) -> Settings:
+        """What the service is told.
+
+        Raises:
+            DefinitionError: Something is missing or wrong.
+        """
+        return Settings.from_environment(self.environment)
+
+    async def connect(self, plugin: ReliabilityPlugin, *, runtime: Runtime | None = None) -> Client:
+        """A client of the configured Temporal server.
+
+        Raises:
+            RuntimeError: The server does not answer.
+        """
+        config = ClientConfig.load_client_connect_config(override_env_vars=dict(self.environment))
+        config.setdefault("target_host", DEFAULT_ADDRESS)
+        return await Client.connect(**config, plugins=[plugin], runtime=runtime)
+
+    @asynccontextmanager
+    async def connectors(self) -> AsyncIterator[tuple[Connector, ...]]:
+        """One connector for every external system, with the connections they share."""
+        settings = self.settings
+        async with AsyncExitStack() as stack:
+            key = f"Bearer {settings.payments_key.get_secret_value()}"
+            payments = await stack.enter_async_context(
+                http_client(settings.payments_url, headers={"Authorization": key})
+            )
+            stock = await stack.enter_async_context(http_client(settings.stock_url))
+            fulfilment = await stack.enter_async_context(http_client(settings.fulfilment_url))
+            shop = create_async_engine(settings.shop_url)
+            stack.push_async_callback(shop.dispose)
+            await create_shop(shop)
+            database = TransactionalLedger(shop)
+            yield (
+                StripePayments(payments),
+                HttpInventory(stock),
+                SqlOrders(database),
+                SqlCarts(database),
+                WebhookFulfilment(
+                    fulfilment,
+                    url=settings.fulfilment_url,
+                    secret=settings.fulfilment_secret.get_secret_value(),
+                ),
+                SmtpEmail(settings.smtp_host, settings.smtp_port),
+            )
+
+    @asynccontextmanager
+    async def worker(self, *, runtime: Runtime | None = None) -> AsyncIterator[Worker]:
+        """A worker that is connected and not yet running."""
+        settings = self.settings
+        async with self.connectors() as connectors:
+            plugin = ReliabilityPlugin(ledger=SqlLedger(settings.ledger_url), connectors=connectors)
+            client = await self.connect(plugin, runtime=runtime)
+            yield Worker(
+                client,
+                task_queue=settings.task_queue,
+                workflows=WORKFLOWS,
+                build_id=settings.build_id,
+                interceptors=[] if settings.attempt_cap is None else [ShorterAttempts(settings.attempt_cap)],
+                graceful_shutdown_timeout=timedelta(seconds=settings.graceful_seconds),
+                sticky_queue_schedule_to_start_timeout=timedelta(seconds=settings.sticky_seconds),
+            )
+
+    async def work(self) -> int:
+        """Run a worker until it is told to stop; returns the exit code."""
+        return await work(self)
+
+
+async def create_shop(shop: AsyncEngine) -> None:
+    """Create what is missing in the service's own database: its tables, and its ledger's."""
+    await create_tables(shop)
+    await TransactionalLedger(shop).create_schema()
+
+
+app = App()
+"""What ``kit worker`` runs."""

@@ -1,0 +1,1 @@
+"""Tests of the reference connectors, against providers on real sockets."""

@@ -1,0 +1,1 @@
+"""The house: layout, imports, scripts and packaging keep their promises."""

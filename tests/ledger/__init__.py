@@ -1,0 +1,1 @@
+"""The ledgers keep one set of rules, durably."""

@@ -1,0 +1,1 @@
+"""What the kit reports: logs, metrics and traces, seen where they arrive."""

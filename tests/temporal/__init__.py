@@ -1,0 +1,1 @@
+"""Tests of the app: settings, processes, server, worker, demo."""

@@ -1,0 +1,1 @@
+"""The reference workflows, end to end."""

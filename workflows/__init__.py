@@ -1,0 +1,1 @@
+"""Reference workflows: one per file. They import the kit and the contracts of activities only."""
