@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from typing import Final
 from temporalio import activity
 from temporalio.common import MetricMeter
 
+from kit.worker.context import elapsed
 from kit.workflow import Source
 
 LOST: Final = "lost"
@@ -72,7 +72,7 @@ class Attempt:
     remember: Callable[[Mapping[str, int]], None] = _forget
     meter: MetricMeter = field(default_factory=lambda: MetricMeter.noop)
     source: Source = Source.FRESH
-    clock: Callable[[], float] = time.monotonic
+    clock: Callable[[], float] = elapsed
     _began: float = field(init=False)
 
     def __post_init__(self) -> None:

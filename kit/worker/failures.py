@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import random
+import hashlib
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -102,6 +102,7 @@ def application_error(
     *,
     outcome: Outcome,
     persistent: bool,
+    key: str = "",
     role: Role = Role.ACTION,
     needs_person: bool = False,
     final: bool = False,
@@ -114,10 +115,12 @@ def application_error(
         attempt: Which attempt it was; it hands the counts to the next one.
         outcome: What all attempts together left behind.
         persistent: Transient failures are retried without end.
+        key: What tells this caller from others; it decides the jitter.
         role: Of the attempt, action or compensation.
         needs_person: No machine can decide how to go on: not retried, and the saga parks.
         final: The answer will not change: not retried, whatever the rule of its kind.
     """
+    what = operation.name if role is Role.ACTION else operation.undo_name
     waiting = isinstance(failure, Waiting)
     kind = failure.kind
     counted = WAITING if waiting else kind.value
@@ -132,7 +135,7 @@ def application_error(
     if permanent:
         delay = None
     else:
-        jitter = timedelta(0) if waiting else rule.ceiling(max(failures, 1)) * random.random()  # noqa: S311 - jitter
+        jitter = timedelta(0) if waiting else rule.ceiling(max(failures, 1)) * _jitter(f"{key}/{what}/{attempt.number}")
         delay = max(jitter, failure.retry_after or timedelta(0), timedelta(milliseconds=1))
         attempt.remember(attempt.counts)
     details = FailureDetails(
@@ -143,7 +146,6 @@ def application_error(
         attempts=attempt.number,
         needs_person=person,
     )
-    what = operation.name if role is Role.ACTION else operation.undo_name
     return ApplicationError(
         f"{what}: {failure} ({failure.reason}). {_SAYS[outcome]}",
         details.model_dump(mode="json"),
@@ -154,6 +156,11 @@ def application_error(
         if kind is not FailureKind.BUG
         else ApplicationErrorCategory.UNSPECIFIED,
     )
+
+
+def _jitter(seed: str) -> float:
+    """A number from 0 to 1 that many callers do not share, and that is the same when one run is looked at again."""
+    return int.from_bytes(hashlib.sha256(seed.encode()).digest()[:7]) / 2**56
 
 
 def _message(error: Exception) -> str:

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
 from datetime import timedelta
 
 from kit.contract import Dependency
 from kit.errors import FailureKind, NotStarted, OperationFailure, Outcome
 from kit.worker.breaker import DOWN, CircuitBreaker
+from kit.worker.context import elapsed
 from kit.worker.limits import RateLimiter
 
 
 class Gate:
     """One dependency's gate in one worker process."""
 
-    def __init__(self, dependency: Dependency, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, dependency: Dependency, *, clock: Callable[[], float] = elapsed) -> None:
         self.dependency = dependency
         self.breaker = (
             None if dependency.breaker is None else CircuitBreaker(dependency.name, dependency.breaker, clock=clock)

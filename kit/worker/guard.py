@@ -37,7 +37,6 @@ An exception deletes nothing. Only an outcome known to be clean frees a key.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -51,6 +50,7 @@ from kit.ledger.protocol import Ledger
 from kit.worker import acting, deciding, transaction, undoing
 from kit.worker.attempt import WAITING, Attempt
 from kit.worker.connector import Connector
+from kit.worker.context import elapsed
 from kit.worker.documents import dump
 from kit.worker.gates import Gate
 from kit.worker.work import Work
@@ -77,7 +77,7 @@ class Guard:
         ledger: Ledger,
         *,
         retention: timedelta = timedelta(days=90),
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = elapsed,
     ) -> None:
         self.ledger = ledger
         self._retention = retention

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import httpx
 
-from kit.worker.context import current_token
+from kit.worker.context import current_call
 
 CORRELATION_HEADER: Final = "X-Correlation-Id"
 """The header that carries the correlation id to every provider."""
@@ -42,6 +42,6 @@ def http_client(
 
 
 async def _correlate(request: httpx.Request) -> None:
-    token = current_token.get()
-    if token is not None:
-        request.headers.setdefault(CORRELATION_HEADER, token.correlation_id)
+    call = current_call.get()
+    if call is not None:
+        request.headers.setdefault(CORRELATION_HEADER, call.token.correlation_id)

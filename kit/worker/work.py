@@ -28,7 +28,7 @@ from kit.ledger.states import Busy, Command, Doubt, Entry, Rejected, State, Verd
 from kit.telemetry import Event, count, names, process_log
 from kit.worker.attempt import LOST, Attempt
 from kit.worker.connector import Connector
-from kit.worker.context import current_token
+from kit.worker.context import Call, current_call
 from kit.worker.documents import load
 from kit.worker.failures import Waiting, application_error, classify
 from kit.worker.gates import Gate
@@ -156,14 +156,14 @@ class Work:
         if left <= 0:
             self.gate.abandoned()
             raise NotStarted(FailureKind.TIMEOUT, "no time was left to begin", reason="too_late")
-        result = await self._within(left, method, args[0], token, *args[1:])
+        result = await self._within(left, role, method, args[0], token, *args[1:])
         if self.gate.answered():
             log.info(Event.CIRCUIT_CLOSED, dependency=self.operation.dependency.name)
         return result
 
-    async def _within(self, left: float, method: Callable[..., Awaitable[Any]], *args: Any) -> Any:
+    async def _within(self, left: float, role: Role, method: Callable[..., Awaitable[Any]], *args: Any) -> Any:
         """Call ``method`` for at most ``left`` seconds, tell the gate how it failed, and classify that."""
-        reset = current_token.set(args[1])
+        reset = current_call.set(Call(self.operation, role, args[1], lambda: self.attempt.now))
         cut = asyncio.timeout(left)
         try:
             async with cut:
@@ -184,7 +184,7 @@ class Work:
                 raise
             raise failure from error
         finally:
-            current_token.reset(reset)
+            current_call.reset(reset)
 
     # -- writing to the ledger -------------------------------------------------------------------------------------
 
@@ -235,6 +235,7 @@ class Work:
             self.attempt,
             outcome=left,
             persistent=self.persistent,
+            key=self.token.key or self.token.workflow_id,  # a READ has no key
             role=self.role,
             needs_person=needs_person,
             final=final,

@@ -209,6 +209,7 @@ def _error(
     number: int | None = None,
     persistent: bool = False,
     retry: dict[FailureKind, Retry] | None = None,
+    key: str = "",
 ) -> Failure:
     operation, _ = bank(
         Provider(remembers=timedelta(0)),
@@ -220,7 +221,8 @@ def _error(
     counts = dict(counts or {})
     number = number or sum(counts.values()) + 1
     attempt = Attempt(number=number, started_at=EPOCH, timeout=TIMEOUT, counts=counts)
-    return Failure.of(application_error(operation, failure, attempt, outcome=failure.outcome, persistent=persistent))
+    error = application_error(operation, failure, attempt, outcome=failure.outcome, persistent=persistent, key=key)
+    return Failure.of(error)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -328,9 +330,9 @@ def test_wait_has_full_jitter_below_its_ceiling(failures: int, base: int, factor
 
 
 def test_jitter_is_full() -> None:
-    """Waits spread over the whole interval, not around its end."""
+    """The waits of many callers spread over the whole interval, not around its end."""
     counts = {"unavailable": 5}
-    waits = [_error(NotStarted(FailureKind.UNAVAILABLE, "x"), counts=counts).delay for _ in range(300)]
+    waits = [_error(NotStarted(FailureKind.UNAVAILABLE, "x"), counts=counts, key=f"pay:{n}").delay for n in range(300)]
 
     assert min(waits) < timedelta(seconds=8)
     assert timedelta(seconds=24) < max(waits) <= timedelta(seconds=32)

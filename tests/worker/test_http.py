@@ -11,7 +11,7 @@ from kit.contract import Effect, Model, Operation, Token
 from kit.ledger import MemoryLedger
 from kit.worker.attempt import Attempt
 from kit.worker.connector import Connector
-from kit.worker.context import current_token
+from kit.worker.context import current_call
 from kit.worker.guard import Guard
 from kit.worker.http import CORRELATION_HEADER, http_client
 from tests.worker.world import EPOCH, KEY, TIMEOUT, clock, dependency
@@ -105,7 +105,7 @@ async def test_request_outside_an_attempt_carries_nothing() -> None:
         await client.get("/health")
 
     assert CORRELATION_HEADER not in seen[1].headers
-    assert current_token.get() is None
+    assert current_call.get() is None
 
 
 async def test_redirect_is_not_followed() -> None:
