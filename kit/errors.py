@@ -10,6 +10,7 @@
     │   └── OutcomeUnknown         retryable, effect: unknown. It may have happened
     ├── TransitionError            a state change the business does not allow
     ├── SagaUsageError             a workflow used the saga in a way its rules forbid
+    ├── UnsupportedScenario        an engine does not model what a scenario needs, and refuses to pretend
     └── LedgerError
         ├── LedgerUnavailable      retryable: the ledger could not be reached; nothing was done on its word
         └── LedgerSchemaError      terminal: the database is not at the schema this version needs
@@ -142,6 +143,10 @@ class TransitionError(KitError):
 
 class SagaUsageError(KitError):
     """A workflow used the saga in a way its rules forbid, for example a step after commit."""
+
+
+class UnsupportedScenario(KitError):
+    """An engine of `kit.testing` does not model what a workflow or a scenario needs; the message says what."""
 
 
 class LedgerError(KitError):

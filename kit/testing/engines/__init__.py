@@ -1,0 +1,1 @@
+"""What runs a scenario: the simulation, and a real server that skips time."""

@@ -1,0 +1,86 @@
+"""The external systems of one scenario, and what they know to be true."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from kit.ledger import Entry, Ledger, MemoryLedger
+from kit.testing.runs import Run, Truth
+from kit.testing.wire import Wire
+from kit.worker import Connector
+
+
+class World(ABC):
+    """Fresh providers and the connectors to them, for one scenario.
+
+    A subclass builds real connectors on transports of the wire (`Wire.http`, `Wire.sql`, ...), so that every request
+    passes where faults strike, and says from the providers' own records what is true. It uses no sockets, no threads and
+    no clock of its own: then one seed gives one run.
+
+    Args:
+        wire: Where every request of the scenario passes.
+    """
+
+    def __init__(self, wire: Wire) -> None:
+        self.wire = wire
+        self.ledger: Ledger = MemoryLedger()
+
+    async def open(self) -> None:
+        """Bring everything into the state before the run: an open cart, some stock."""
+
+    async def close(self) -> None:
+        """Give back what `open` took."""
+
+    @property
+    @abstractmethod
+    def connectors(self) -> Sequence[Connector]:
+        """The connectors of the service's worker; the same objects each time."""
+
+    @abstractmethod
+    async def truth(self) -> list[Truth]:
+        """What the providers did, by their own records, oldest first."""
+
+    async def rows(self, *workflow_ids: str) -> list[Entry]:
+        """What the ledgers know of these runs: the effect ledger, and the one in every connector's own database."""
+        databases = {id(found): found for c in self.connectors if (found := c.database) is not None}
+        ledgers: list[Ledger] = [self.ledger, *databases.values()]
+        return [entry for ledger in ledgers for saga in workflow_ids for entry in await ledger.of_saga(saga)]
+
+
+@dataclass(frozen=True)
+class Invariant:
+    """A business rule over a world and a run.
+
+    Attributes:
+        name: What is said when it does not hold, such as "a cancelled order has no live charge".
+        check: Yields one sentence, with the values, for each thing that is wrong. Asked when the run parks and when it
+            has ended; `Run.ending` tells which.
+    """
+
+    name: str
+    check: Callable[[Any, Run], Awaitable[Iterable[str]] | Iterable[str]]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is put under faults.
+
+    Attributes:
+        workflow: The workflow class.
+        request: Its argument.
+        world: Builds the world of one scenario. Importable (a class, or a function of a module), so that a scenario can
+            run in another process.
+        invariants: The user's own, besides the built-in ones.
+        previous: The same workflow as the previous version wrote it, for hand-overs.
+        others: Further workflows the worker must have, such as children.
+    """
+
+    workflow: type
+    request: Any
+    world: Callable[[Wire], World]
+    invariants: tuple[Invariant, ...] = ()
+    previous: type | None = None
+    others: tuple[type, ...] = ()
