@@ -9,7 +9,7 @@ from typing import Final
 
 from kit.errors import Outcome
 from kit.ledger import Entry
-from kit.testing.faults import Fault, Point, Scenario
+from kit.testing.faults import Fault, FaultKind, Point, Scenario
 from kit.workflow import RunSummary, Task
 
 WORKFLOW: Final = "workflow"
@@ -69,6 +69,7 @@ class Seen:
         attempt: The number of the activity's attempt.
         fault: What went wrong with it, if anything.
         outcome: What the one who carried it knows: ``None`` when it was never answered.
+        kinds: What can go wrong here, in the order of `FaultKind`; a sweep faults each.
     """
 
     point: Point
@@ -77,6 +78,7 @@ class Seen:
     attempt: int
     fault: Fault | None = None
     outcome: Outcome | None = None
+    kinds: tuple[FaultKind, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,14 @@ class World(ABC):
     async def truth(self) -> list[Truth]:
         """What the providers did, by their own records, oldest first."""
 
+    async def state(self) -> bytes | None:
+        """All that the providers' later answers and their truth depend on, so that equal states have equal futures.
+
+        A record that no answer depends on, such as a log of requests, is left out. With ``None``, the default, nothing
+        is known, and a sweep runs every scenario to its end.
+        """
+        return None
+
     async def rows(self, *workflow_ids: str) -> list[Entry]:
         """What the ledgers know of these runs: the effect ledger, and the one in every connector's own database."""
         databases = {id(found): found for c in self.connectors if (found := c.database) is not None}

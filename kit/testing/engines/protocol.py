@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Protocol, Self
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol, Self, runtime_checkable
 
 from kit.testing.faults import Scenario
-from kit.testing.runs import Run
+from kit.testing.runs import Run, Seen
 from kit.testing.world import Subject
 
 
@@ -27,4 +29,34 @@ class Engine(Protocol):
 
         Raises:
             UnsupportedScenario: The engine does not model something that the workflow or the scenario needs; says what.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """A run that was stopped, because the rest of it is known from another run that passed through the same state.
+
+    Attributes:
+        state: The digest of that state.
+        seen: Every request that reached the wire until then, in order.
+    """
+
+    state: str
+    seen: tuple[Seen, ...]
+
+
+@runtime_checkable
+class Foreseeing(Protocol):
+    """What an engine can do besides, when it can tell the whole state of a scenario: not run what is known."""
+
+    async def run_until(self, subject: Subject, scenario: Scenario, known: Callable[[str], bool]) -> Run | Cut:
+        """Run one scenario, until ``known`` says of a state that it knows what comes of it.
+
+        ``known`` is asked at quiet moments: after the scenario's last fault has struck and has nothing left to do,
+        while no activity is at work, and before the run is judged for the first time. It is given the digest of
+        everything that the rest of the run depends on: what the workflow has seen, what the server is about to deliver
+        and when, the ledgers, the providers, what is counted in the worker, and the time.
+
+        Raises:
+            UnsupportedScenario: As `Engine.run`.
         """
