@@ -1,0 +1,288 @@
+"""From how a workflow stands, once nothing more happens by itself, to what came of the scenario.
+
+Shared by the engines, so that both conclude the same from the same. An engine says how every run of its scenario stands
+(`Stand`, read from its history) and passes a person's decisions on (`Underway`); everything else is here: which ending
+that is, what a person is asked and answers, what the providers and the ledgers say, what does not hold, and the gist
+(`kit.testing.engines.gist`) in which both engines must agree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, Protocol
+
+from pydantic import ValidationError
+from temporalio.api.enums.v1 import EventType
+from temporalio.api.failure.v1 import Failure
+from temporalio.api.history.v1 import History, HistoryEvent
+
+from kit.contract import OnceStrategy, Operation, Outcome
+from kit.contract.token import REASON_UNKNOWABLE
+from kit.testing.engines.gist import fingerprint
+from kit.testing.invariants import judge
+from kit.testing.runs import PERSON, WORKFLOW, Ending, Run, Truth, Violation
+from kit.testing.wire import Wire
+from kit.testing.world import Subject, World
+from kit.workflow import COMPENSATED, Choice, Decision, RunSummary, SagaWorkflow, Task
+
+WORKFLOW_ID: Final = "sweep"
+"""The id of the run of a scenario. The same in every scenario: it may be part of a key."""
+
+AGAIN_ID: Final = f"{WORKFLOW_ID}-again"
+"""The id of the run that a duplicate start makes."""
+
+ROUNDS: Final = 5
+"""How often a person answers what is open. A run that is parked after that stays parked."""
+
+PARKED: Final = "parked"
+END: Final = "end"
+"""When the invariants are asked: `Violation.when`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stand:
+    """How one run stands once nothing more happens by itself.
+
+    Attributes:
+        workflow_id: Which run.
+        history: All of it.
+        tasks: Its questions to people, answered or not; none for a workflow that is no saga.
+        summary: What the saga says of itself; ``None`` where the closing error says it, or for another workflow.
+        stuck: Why the run neither goes on nor ends, when it does neither although it waits for nobody.
+    """
+
+    workflow_id: str
+    history: History
+    tasks: tuple[Task, ...] = ()
+    summary: RunSummary | None = None
+    stuck: str | None = None
+
+    @property
+    def open(self) -> tuple[Task, ...]:
+        """The questions that wait for an answer."""
+        return () if self._closing else tuple(task for task in self.tasks if task.open)
+
+    @property
+    def ending(self) -> Ending:
+        """Which ending it is."""
+        match self._closing:
+            case EventType.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED:
+                return Ending.COMPLETED
+            case EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CANCELED:
+                return Ending.CANCELLED
+            case EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TERMINATED:
+                return Ending.TERMINATED
+            case EventType.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED:
+                compensated = self._failure.application_failure_info.type == COMPENSATED
+                return Ending.COMPENSATED if compensated else Ending.FAILED
+            case None:
+                return Ending.PARKED if self.open else Ending.STUCK
+            case _:
+                return Ending.FAILED
+
+    @property
+    def result(self) -> str | None:
+        """What it returned, as JSON; ``None`` when it returned nothing or did not complete."""
+        payloads = self._last.workflow_execution_completed_event_attributes.result.payloads
+        return payloads[0].data.decode() if payloads and payloads[0].data else None
+
+    @property
+    def error(self) -> str | None:
+        """Why it did not complete, in a sentence."""
+        if self._closing == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED:
+            return ": ".join(dict.fromkeys(failure.message for failure in _causes(self._failure) if failure.message))
+        if self._closing == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TERMINATED:
+            return self._last.workflow_execution_terminated_event_attributes.reason or "terminated"
+        return self.stuck if self.ending is Ending.STUCK else None
+
+    @property
+    def told(self) -> RunSummary | None:
+        """What the saga says of itself: asked for, or as the details of the error that closed it."""
+        if self.summary is not None:
+            return self.summary
+        details = self._failure.application_failure_info.details.payloads
+        try:
+            return RunSummary.model_validate_json(details[0].data) if details else None
+        except ValidationError:
+            return None  # another workflow's error
+
+    @property
+    def _last(self) -> HistoryEvent:
+        return self.history.events[-1]
+
+    @property
+    def _closing(self) -> EventType.ValueType | None:
+        return self._last.event_type if self._last.event_type in _CLOSING else None
+
+    @property
+    def _failure(self) -> Failure:
+        return self._last.workflow_execution_failed_event_attributes.failure
+
+
+_CLOSING: Final = frozenset(
+    {
+        EventType.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED,
+        EventType.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED,
+        EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TIMED_OUT,
+        EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CANCELED,
+        EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TERMINATED,
+    }
+)
+
+
+class Underway(Protocol):
+    """The runs of one scenario, in an engine's hands."""
+
+    async def stand(self) -> Sequence[Stand]:
+        """Wait until nothing more happens by itself; the scenario's own run comes first, then what runs beside it."""
+
+    async def decide(self, workflow_id: str, decision: Decision) -> None:
+        """Pass a person's answer on to a run, as its update ``kit_decide``; returns once it is accepted."""
+
+
+async def conclude(underway: Underway, *, subject: Subject, wire: Wire, world: World) -> Run:
+    """See a scenario to its end: with a person's help where it parks, and with everything that can be known of it.
+
+    The invariants are asked where it parks (before anybody answers) and at the end. `Run.ending` tells them how the run
+    stands at that instant; the `Run` that is returned says ``PARKED`` for one that a person's answers have ended, and
+    how in `Run.repaired`.
+
+    Args:
+        underway: The started runs.
+        subject: What is under faults.
+        wire: The scenario's.
+        world: The scenario's, open.
+    """
+    stands = await underway.stand()
+    violations: tuple[Violation, ...] = ()
+    parked: Stand | None = None
+    asked: tuple[Task, ...] = ()
+    if any(stand.open for stand in stands):
+        asked = tuple(task for stand in stands for task in stand.open)
+        parked = stands[0] if stands[0].open else None
+        _tell_of(wire, stands)
+        now = await _known(stands, subject=subject, wire=wire, world=world)
+        violations = await judge(subject, world, replace(now, tasks=asked), when=PARKED)
+        wire.well = True
+        stands = await _with_help(underway, stands, subject=subject, wire=wire, world=world)
+    await wire.settle()
+    _tell_of(wire, stands)
+    end = replace(await _known(stands, subject=subject, wire=wire, world=world), tasks=asked)
+    violations += await judge(subject, world, end, when=END)
+    if parked is not None:
+        end = replace(end, ending=Ending.PARKED, repaired=end.ending)
+    end = replace(end, violations=violations, story=tuple(wire.story))
+    return replace(end, fingerprint=fingerprint(end))
+
+
+async def _with_help(
+    underway: Underway, stands: Sequence[Stand], *, subject: Subject, wire: Wire, world: World
+) -> Sequence[Stand]:
+    """Answer what is open until nothing is, or for `ROUNDS` rounds."""
+    for _ in range(ROUNDS):
+        if not any(stand.open for stand in stands):
+            break
+        await wire.settle()  # people take their time: what was still on its way has arrived
+        truth = await world.truth()
+        for stand in stands:
+            for decision in answers(stand.open, subject=subject, truth=truth, keys=_keys(stand)):
+                wire.tell(PERSON, f"task {decision.task_id}: {decision.choice.value}, because {decision.why}")
+                await underway.decide(stand.workflow_id, decision)
+        stands = await underway.stand()
+    return stands
+
+
+def answers(
+    tasks: Sequence[Task], *, subject: Subject, truth: Sequence[Truth] = (), keys: dict[int, str] | None = None
+) -> list[Decision]:
+    """What a person decides: try again, now that everything is well; skip where that is not offered, else give up.
+
+    Where no machine can know whether it happened, ``retry`` says that it did not. A person looks before they say so, in
+    the providers' own records: what is there is supplied, where there is nothing to supply but that it happened; else it
+    is skipped, or given up and undone.
+
+    Args:
+        tasks: The open ones.
+        subject: What is under faults.
+        truth: What the providers did.
+        keys: The idempotency key of each step, by its number.
+    """
+    found = {effect.key for effect in truth}
+    decisions = []
+    for task in tasks:
+        wanted, why = _WELL, "everything is well again"
+        operation = _operation(subject, task)
+        if _must_look(operation, task) and (keys or {}).get(task.step) in found:
+            empty = operation is not None and operation.result in (None, type(None))
+            wanted = (Choice.SUPPLY, *_SEEN) if empty else _SEEN
+            why = "the provider's records show that it happened"
+        choice = next((choice for choice in wanted if choice in task.choices), None)
+        if choice is not None:
+            decisions.append(Decision(task_id=task.id, choice=choice, who="sweep", why=why))
+    return decisions
+
+
+_SEEN: Final = (Choice.SKIP, Choice.UNWIND)
+_WELL: Final = (Choice.RETRY, *_SEEN)
+"""What a person would rather do, best first."""
+
+
+def _operation(subject: Subject, task: Task) -> Operation[Any, Any] | None:
+    if not issubclass(subject.workflow, SagaWorkflow):
+        return None
+    return subject.workflow.__saga__.operations.get(task.operation)
+
+
+def _must_look(operation: Operation[Any, Any] | None, task: Task) -> bool:
+    """Whether ``retry`` says that it did not happen; the rule of `kit.workflow.people`."""
+    if task.undo or task.failure.outcome is not Outcome.UNKNOWN:
+        return False
+    once = operation.once if operation is not None else None
+    return (once is not None and once.strategy is OnceStrategy.NEVER_TWICE) or task.failure.reason == REASON_UNKNOWABLE
+
+
+def _keys(stand: Stand) -> dict[int, str]:
+    told = stand.told
+    return {} if told is None else {int(step["number"]): str(step["key"]) for step in told.steps}
+
+
+async def _known(stands: Sequence[Stand], *, subject: Subject, wire: Wire, world: World) -> Run:
+    """Everything that can be known now."""
+    own = stands[0]
+    # A run beside it that is stuck is the scenario's to answer for.
+    stuck = next((stand for stand in stands if stand.ending is Ending.STUCK), None)
+    named = f"{stuck.workflow_id}: {stuck.error}" if stuck and stuck is not own else own.error
+    return Run(
+        scenario=wire.scenario,
+        workflow=subject.workflow.__name__,
+        workflow_id=own.workflow_id,
+        ending=Ending.STUCK if stuck else own.ending,
+        summary=own.told,
+        result=own.result,
+        error=named,
+        truth=tuple(await world.truth()),
+        rows=tuple(await world.rows(*(stand.workflow_id for stand in stands))),
+        seen=tuple(wire.seen),
+        story=tuple(wire.story),
+        unreached=tuple(wire.unreached()),
+        history=own.history.SerializeToString(),
+    )
+
+
+def _tell_of(wire: Wire, stands: Sequence[Stand]) -> None:
+    for stand in stands:
+        name = "" if stand is stands[0] else f"{stand.workflow_id}: "
+        for task in stand.open:
+            wire.tell(WORKFLOW, f"{name}parked, and asks {task.owner or 'a person'}: {task.question}")
+        if not stand.open:
+            wire.tell(WORKFLOW, f"{name}{stand.ending.value}" + (f": {stand.error}" if stand.error else ""))
+
+
+def _causes(failure: Failure) -> Iterator[Failure]:
+    """The failure and what caused it, outermost first."""
+    while True:
+        yield failure
+        if not failure.HasField("cause"):
+            return
+        failure = failure.cause
