@@ -52,10 +52,11 @@ class Foreseeing(Protocol):
     async def run_until(self, subject: Subject, scenario: Scenario, known: Callable[[str, int], bool]) -> Run | Cut:
         """Run one scenario, until ``known`` says of a state that it knows what comes of it.
 
-        ``known`` is given the state and the number of requests seen so far. It is asked at quiet moments: after the scenario's last fault has struck and has nothing left to do,
-        while no activity is at work, and before the run is judged for the first time. The state is a digest of
-        everything that the rest of the run depends on: what the workflow has seen, what the server is about to deliver
-        and when, the ledgers, the providers, what is counted in the worker, and the time.
+        ``known`` is given a state and the number of requests seen so far. It is asked at quiet moments: after the
+        scenario's last fault has struck and has nothing left to do, while no activity is at work, and before the run is
+        judged for the first time. The state is a digest of everything that the rest of the run depends on: what the
+        workflow has seen, what the server is about to deliver and when, the ledgers, the providers, what is counted in
+        the worker, and the time.
 
         Raises:
             UnsupportedScenario: As `Engine.run`.
