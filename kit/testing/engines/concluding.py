@@ -10,21 +10,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from pydantic import ValidationError
 from temporalio.api.enums.v1 import EventType
 from temporalio.api.failure.v1 import Failure
 from temporalio.api.history.v1 import History, HistoryEvent
 
-from kit.contract import OnceStrategy, Operation, Outcome
-from kit.contract.token import REASON_UNKNOWABLE
 from kit.testing.engines.gist import fingerprint
+from kit.testing.engines.person import answers
 from kit.testing.invariants import judge
-from kit.testing.runs import PERSON, WORKFLOW, Ending, Run, Truth, Violation
+from kit.testing.runs import PERSON, WORKFLOW, Ending, Run, Violation
 from kit.testing.wire import Wire
 from kit.testing.world import Subject, World
-from kit.workflow import COMPENSATED, Choice, Decision, RunSummary, SagaWorkflow, Task
+from kit.workflow import COMPENSATED, Decision, RunSummary, SagaWorkflow, Task
 
 WORKFLOW_ID: Final = "sweep"
 """The id of the run of a scenario. The same in every scenario: it may be part of a key."""
@@ -180,71 +179,18 @@ async def _with_help(
     underway: Underway, stands: Sequence[Stand], *, subject: Subject, wire: Wire, world: World
 ) -> Sequence[Stand]:
     """Answer what is open until nothing is, or for `ROUNDS` rounds."""
+    operations = subject.workflow.__saga__.operations if issubclass(subject.workflow, SagaWorkflow) else {}
     for _ in range(ROUNDS):
         if not any(stand.open for stand in stands):
             break
         await wire.settle()  # people take their time: what was still on its way has arrived
         truth = await world.truth()
         for stand in stands:
-            for decision in answers(stand.open, subject=subject, truth=truth, keys=_keys(stand)):
+            for decision in answers(stand.open, operations=operations, truth=truth, summary=stand.told):
                 wire.tell(PERSON, f"task {decision.task_id}: {decision.choice.value}, because {decision.why}")
                 await underway.decide(stand.workflow_id, decision)
         stands = await underway.stand()
     return stands
-
-
-def answers(
-    tasks: Sequence[Task], *, subject: Subject, truth: Sequence[Truth] = (), keys: dict[int, str] | None = None
-) -> list[Decision]:
-    """What a person decides: try again, now that everything is well; skip where that is not offered, else give up.
-
-    Where no machine can know whether it happened, ``retry`` says that it did not. A person looks before they say so, in
-    the providers' own records: what is there is supplied, where there is nothing to supply but that it happened; else it
-    is skipped, or given up and undone.
-
-    Args:
-        tasks: The open ones.
-        subject: What is under faults.
-        truth: What the providers did.
-        keys: The idempotency key of each step, by its number.
-    """
-    found = {effect.key for effect in truth}
-    decisions = []
-    for task in tasks:
-        wanted, why = _WELL, "everything is well again"
-        operation = _operation(subject, task)
-        if _must_look(operation, task) and (keys or {}).get(task.step) in found:
-            empty = operation is not None and operation.result in (None, type(None))
-            wanted = (Choice.SUPPLY, *_SEEN) if empty else _SEEN
-            why = "the provider's records show that it happened"
-        choice = next((choice for choice in wanted if choice in task.choices), None)
-        if choice is not None:
-            decisions.append(Decision(task_id=task.id, choice=choice, who="sweep", why=why))
-    return decisions
-
-
-_SEEN: Final = (Choice.SKIP, Choice.UNWIND)
-_WELL: Final = (Choice.RETRY, *_SEEN)
-"""What a person would rather do, best first."""
-
-
-def _operation(subject: Subject, task: Task) -> Operation[Any, Any] | None:
-    if not issubclass(subject.workflow, SagaWorkflow):
-        return None
-    return subject.workflow.__saga__.operations.get(task.operation)
-
-
-def _must_look(operation: Operation[Any, Any] | None, task: Task) -> bool:
-    """Whether ``retry`` says that it did not happen; the rule of `kit.workflow.people`."""
-    if task.undo or task.failure.outcome is not Outcome.UNKNOWN:
-        return False
-    once = operation.once if operation is not None else None
-    return (once is not None and once.strategy is OnceStrategy.NEVER_TWICE) or task.failure.reason == REASON_UNKNOWABLE
-
-
-def _keys(stand: Stand) -> dict[int, str]:
-    told = stand.told
-    return {} if told is None else {int(step["number"]): str(step["key"]) for step in told.steps}
 
 
 async def _known(stands: Sequence[Stand], *, subject: Subject, wire: Wire, world: World) -> Run:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -21,7 +22,7 @@ from kit.testing.runs import Run
 Counted = tuple[tuple[str, int], ...]
 """Words, sorted, with how often each occurs."""
 
-_COMMANDS: Final = {
+_COMMANDS: Final[dict[str, Callable[[Any], str]]] = {
     "activity_task_scheduled_event_attributes": lambda e: f"activity {e.activity_type.name}",
     "timer_started_event_attributes": lambda e: "timer",
     "timer_canceled_event_attributes": lambda e: "cancel timer",
