@@ -1,0 +1,1 @@
+"""Release gates: what a change may not break, checked before it is merged."""
