@@ -1,9 +1,9 @@
 """What can go wrong in a scenario: a closed vocabulary, as data.
 
-A *call* is one of a connector's methods at work (action, undo, probe), numbered per operation and role from 1 as the run
-makes them, so a retry is call 2. A call may send several *requests* to its provider; the faults of the wire hit one of
-them. A fault names its call, and a scenario is a set of faults and a seed. Both are written as one word, which is what
-``kit verify --only`` takes::
+A *call* is one of a connector's methods at work (action, undo, probe), numbered per operation and role from 1 as the
+run makes them, so a retry is call 2. A call may send several *requests* to its provider; the faults of the wire hit one
+of them. A fault names its call, and a scenario is a set of faults and a seed. Both are written as one word, which is
+what ``kit verify --only`` takes::
 
     payments.capture#1:reply_lost+payments.capture.undo#2:refused
 
@@ -12,19 +12,22 @@ The table says where each fault is injected, and what it is.
 ======================  ========  =====================================================================================
 fault                   seam      what happens
 ======================  ========  =====================================================================================
-``refused``             wire      the provider says no, for good, and does nothing
+``refused``             wire      the provider says no, for good, and does nothing; asked again under the same key, too
 ``outage``              wire      it cannot be reached, by this call and the next; then it is back
 ``rate_limited``        wire      it says "too many, later" and does nothing
 ``reply_lost``          wire      it does the work; the reply is lost
-``replies_lost``        wire      the same for this call and every later one of the same operation and role
+``replies_lost``        wire      the same for this call and the next eleven of the same operation and role: more than
+                                  any cap of a retry
 ``too_slow``            wire      it does the work; the reply comes after the attempt is over
-``late_after_retry``    wire      the attempt ends without a reply; the request takes effect after the next call under its
-                                  key, at the latest when the dependency's settle time is over
+``late_after_retry``    wire      the attempt ends without a reply; the request takes effect after the next call under
+                                  its key, at the latest when the dependency's settle time is over
 ``late_after_undo``     wire      the same, after the undo
 ``twice``               wire      the request is delivered twice
 ``final_error``         wire      it does the work, and answers with an error that nobody can classify
+``server_error``        wire      it does the work; a proxy answers 502 in its place
 ``held``                gate      a hold is on for this call and the next, then off
 ``unrecorded``          ledger    the effect's result cannot be written down while the attempt lasts
+``stalled``             worker    the worker freezes after the effect, and writes its record when the lease is over
 ``crash_before``        worker    the worker dies before the request goes out
 ``crash_after``         worker    it dies after the effect, before the record
 ``crash_recorded``      worker    it dies after the record, before Temporal hears of it
@@ -73,8 +76,10 @@ class FaultKind(StrEnum):
     LATE_AFTER_UNDO = "late_after_undo"
     TWICE = "twice"
     FINAL_ERROR = "final_error"
+    SERVER_ERROR = "server_error"
     HELD = "held"
     UNRECORDED = "unrecorded"
+    STALLED = "stalled"
     CRASH_BEFORE = "crash_before"
     CRASH_AFTER = "crash_after"
     CRASH_RECORDED = "crash_recorded"
@@ -105,6 +110,7 @@ _OF_SERVER: Final = frozenset(
 _SEAMS: Final = {
     FaultKind.HELD: Seam.GATE,
     FaultKind.UNRECORDED: Seam.LEDGER,
+    FaultKind.STALLED: Seam.WORKER,
     FaultKind.CRASH_BEFORE: Seam.WORKER,
     FaultKind.CRASH_AFTER: Seam.WORKER,
     FaultKind.CRASH_RECORDED: Seam.WORKER,

@@ -1,0 +1,435 @@
+"""How a request is carried: numbered, seen, told, and met by the faults of the scenario.
+
+::
+
+    admit      the call and the request get their numbers; held, outage
+    deliver    crash_before
+               at the provider: nothing (refused, rate_limited), later (late_*), twice, or once
+               late requests that waited for this one
+               cancel_during, terminated, started_again, handed_over
+               armed for later: crash_recorded, cancel_with_result, unrecorded, stalled
+               crash_after, no reply in time (too_slow, late_*)
+               the reply: lost, unclassifiable, a proxy's, a refusal, or the provider's own
+
+A request outside a connector's methods (setting a world up, reading its truth) is passed on and not seen.
+
+Not modelled: a process that dies takes only the one attempt with it, not the others it has in flight.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, NoReturn, TypeVar
+
+from kit.contract import Role
+from kit.contract.operation import UNDO_SUFFIX
+from kit.errors import FailureKind, NotStarted, Outcome
+from kit.testing.faults import Fault, FaultKind, Point, Scenario
+from kit.testing.runs import SERVER, WORKER, Line, Seen
+from kit.testing.wire.answers import Answers, Unclassifiable
+from kit.testing.wire.applicable import kinds_of
+from kit.testing.wire.controls import Controls, WorkerLost
+from kit.testing.wire.late import LateRequest
+from kit.worker import Call, current_call
+from kit.worker.work import UNDO_KEY_SUFFIX
+
+T = TypeVar("T")
+
+EPOCH: Final = datetime(2026, 1, 1, tzinfo=UTC)
+"""What time it is in a world before the first call."""
+
+FOR_EVER: Final = 12
+"""How many calls lose their replies before their system is well again: more than any retry rule allows, and an
+end, because an undo is tried without one."""
+
+LATE: Final = (FaultKind.LATE_AFTER_RETRY, FaultKind.LATE_AFTER_UNDO)
+ARMED: Final = (FaultKind.CRASH_RECORDED, FaultKind.CANCEL_WITH_RESULT)
+"""Strike when the attempt ends."""
+RECORDS: Final = (FaultKind.UNRECORDED, FaultKind.STALLED)
+"""Strike when its result is written down."""
+SERVERS: Final = {
+    FaultKind.CANCEL_DURING: "is asked to cancel the run while {point} is at work",
+    FaultKind.TERMINATED: "terminates the run while {point} is at work",
+    FaultKind.STARTED_AGAIN: "starts the same request under another workflow id while {point} is at work",
+    FaultKind.HANDED_OVER: "hands the run over to the previous version while {point} is at work",
+}
+
+
+@dataclass(slots=True)
+class Execution:
+    """One attempt of an activity, from its beginning to what Temporal hears of it."""
+
+    armed: list[Fault] = field(default_factory=list)
+
+
+current_execution: Final[ContextVar[Execution | None]] = ContextVar("kit_current_execution", default=None)
+
+
+@dataclass(slots=True)
+class _Numbered:
+    """A call and its number. It keeps the call alive, so that the call's identity stays its own."""
+
+    call: Call
+    number: int
+    requests: int = 0
+    stopped: Fault | None = None
+    """An outage or a hold that lasts for the whole call."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request that has been let onto the wire."""
+
+    numbered: _Numbered
+    point: Point
+    system: str
+    answers: Answers[Any]
+    faults: dict[FaultKind, Fault]
+    kinds: tuple[FaultKind, ...]
+    place: int
+    late: timedelta
+
+    @property
+    def call(self) -> Call:
+        """The call it belongs to."""
+        return self.numbered.call
+
+    @property
+    def key(self) -> str:
+        """The key of the action, also in its undo."""
+        return self.call.token.key.removesuffix(UNDO_KEY_SUFFIX)
+
+
+class Carrier:
+    """Carries the requests of one scenario."""
+
+    def __init__(self, scenario: Scenario, controls: Controls) -> None:
+        self.scenario = scenario
+        self.controls = controls
+        self.seen: list[Seen] = []
+        self.story: list[Line] = []
+        self.lost = False
+        """Whether an attempt died with its worker."""
+        self.well = False
+        """Set before people repair what has parked: from then on nothing goes wrong."""
+        self.records: dict[str, Fault] = {}
+        """What goes wrong with the record under a key, once its effect has happened."""
+        self._faults: dict[Point, list[Fault]] = {}
+        for fault in scenario.faults:
+            self._faults.setdefault(fault.point, []).append(fault)
+        self._struck: set[Fault] = set()
+        self._numbers: dict[tuple[str, Role], int] = {}
+        self._calls: dict[int, _Numbered] = {}
+        self._late: list[LateRequest] = []
+        self._stopped: dict[str, Fault] = {}
+        self._silent: dict[tuple[str, Role], Fault] = {}
+        self._refusals: dict[tuple[str, Role, str, int], Fault] = {}
+        self._kinds: dict[tuple[object, ...], tuple[FaultKind, ...]] = {}
+        self._latest = EPOCH
+
+    # -- what is told ----------------------------------------------------------------------------------------------
+
+    def tell(self, lane: str, text: str, *, source: str | None = None, fault: Fault | None = None) -> None:
+        """Add a line to the story."""
+        self.story.append(Line(self.controls.now(), lane, text, source, fault))
+
+    def strike(self, fault: Fault, lane: str, text: str) -> None:
+        """A fault strikes now."""
+        self._struck.add(fault)
+        self.tell(lane, text, fault=fault)
+
+    def unreached(self) -> tuple[Fault, ...]:
+        """The faults of the scenario that have not struck."""
+        return tuple(fault for fault in self.scenario.faults if fault not in self._struck)
+
+    @property
+    def absorbed(self) -> bool:
+        """Whether every fault has struck and none has anything left to do but what `state` tells."""
+        return len(self._struck) == len(self.scenario.faults) and not self._late
+
+    def state(self) -> bytes:
+        """All that later strikes and numbers depend on: equal states go on equally."""
+        facts = (
+            sorted((name, role.value, number) for (name, role), number in self._numbers.items()),
+            sorted((name, str(fault.kind)) for name, fault in self._stopped.items()),
+            sorted((name, role.value, fault.point.call) for (name, role), fault in self._silent.items()),
+            sorted((name, role.value, key, request) for name, role, key, request in self._refusals),
+            sorted((key, str(fault.kind)) for key, fault in self.records.items()),
+            sorted(str(fault) for fault in self.unreached()),
+            self.well,
+        )
+        return repr(facts).encode()
+
+    def time(self) -> datetime:
+        """What time it is for the systems of the world: the server's, as the latest call knew it."""
+        call = current_call.get()
+        if call is not None:
+            self._latest = max(self._latest, call.clock())
+        return self._latest
+
+    def kinds(self, point: Point) -> tuple[FaultKind, ...]:
+        """What can go wrong at a point that was seen; nothing at one that was not."""
+        return next((seen.kinds for seen in self.seen if seen.point == point), ())
+
+    # -- one request -----------------------------------------------------------------------------------------------
+
+    async def carry(
+        self,
+        send: Callable[[], Awaitable[T]],
+        *,
+        system: str,
+        answers: Answers[T],
+        late: timedelta | None = None,
+    ) -> T:
+        """Carry one request: to its system and back, or as the scenario has it.
+
+        Args:
+            send: Lets the request take effect, and returns the reply. May be called more than once, and later.
+            system: Where it goes, as the world calls it.
+            answers: What its client sees when something goes wrong.
+            late: Within which time the system has taken a request into effect, whoever has stopped waiting for it. By
+                default what the operation's dependency says of itself (its settle time).
+
+        Raises:
+            WorkerLost: The worker dies.
+            Exception: As ``answers`` has it.
+        """
+        request = await self.admit(system, answers, late=late)
+        return await (send() if request is None else self.deliver(request, send))
+
+    async def admit(self, system: str, answers: Answers[Any], *, late: timedelta | None = None) -> Request | None:
+        """Let a request onto the wire; ``None`` when it belongs to no call. For wires with a connection to open first.
+
+        Raises:
+            Exception: As ``answers`` has it, when nobody can be reached; `NotStarted` under a hold.
+        """
+        call = current_call.get()
+        if call is None:
+            return None
+        numbered = self._number(call)
+        numbered.requests += 1
+        point = Point(call.operation.name, call.role, numbered.number, numbered.requests)
+        await self._land(
+            late for late in self._late if self.well or (late.system == system and late.due <= self.time())
+        )
+        faults = {} if self.well else {fault.kind: fault for fault in self._faults.get(point, ())}
+        lateness = call.operation.dependency.settle if late is None else late
+        request = Request(
+            numbered,
+            point,
+            system,
+            answers,
+            faults,
+            self._kinds_of(call, answers, point, lateness),
+            len(self.seen),
+            lateness,
+        )
+        self._see(request)
+        self._stop(request)
+        return request
+
+    async def deliver(self, request: Request, send: Callable[[], Awaitable[T]]) -> T:
+        """Bring an admitted request to its system, and what comes back to its client.
+
+        Raises:
+            WorkerLost: The worker dies.
+            Exception: As its ``answers`` have it.
+        """
+        point, system, faults, answers = request.point, request.system, request.faults, request.answers
+        if (fault := faults.get(FaultKind.CRASH_BEFORE)) is not None:
+            raise self._die(request, fault, f"the worker dies before the request of {point} goes out")
+        answer = await self._at_provider(request, send)
+        await self._land([late for late in self._late if self._triggers(request, late)])
+        await self._meanwhile(request)
+        self._arm(request)
+        if (fault := faults.get(FaultKind.CRASH_AFTER)) is not None:
+            raise self._die(request, fault, f"the worker dies after the request of {point}, before it is recorded")
+        if (fault := _first(faults, (*LATE, FaultKind.TOO_SLOW))) is not None:
+            if fault.kind is FaultKind.TOO_SLOW:
+                self.strike(fault, system, f"{answers.what} for {point}: done, but the reply comes too late")
+            self._see(request, fault=fault)
+            await asyncio.get_running_loop().create_future()  # the guard's cut-off ends the attempt
+        if (fault := self._loses(request)) is not None:
+            self.strike(fault, system, f"{answers.what} for {point}: done, but the reply is lost")
+            self._see(request, fault=fault)
+            raise answers.lost()
+        if (fault := faults.get(FaultKind.FINAL_ERROR)) is not None:
+            self.strike(fault, system, f"{answers.what} for {point}: done, but the answer cannot be understood")
+            self._see(request, fault=fault, outcome=Outcome.UNKNOWN)
+            raise Unclassifiable(f"the answer to {answers.what} cannot be understood")
+        return answer()
+
+    async def settle(self) -> None:
+        """Let every late request land: the time is over within which they may."""
+        await self._land(list(self._late))
+
+    # -- before it goes out ----------------------------------------------------------------------------------------
+
+    def _number(self, call: Call) -> _Numbered:
+        numbered = self._calls.get(id(call))
+        if numbered is None:
+            place = (call.operation.name, call.role)
+            number = self._numbers[place] = self._numbers.get(place, 0) + 1
+            stopped = self._stopped.pop(call.operation.name, None)
+            numbered = self._calls[id(call)] = _Numbered(call, number, 0, None if self.well else stopped)
+        return numbered
+
+    def _stop(self, request: Request) -> None:
+        """Raise what keeps the request from going out: a hold, or nobody there."""
+        fault = request.numbered.stopped
+        struck = _first(request.faults, (FaultKind.HELD, FaultKind.OUTAGE))
+        if fault is None and struck is not None:
+            fault = request.numbered.stopped = self._stopped[request.point.operation] = struck
+        if fault is None:
+            return
+        self._see(request, fault=fault, outcome=Outcome.NOT_STARTED)
+        if fault.kind is FaultKind.HELD:
+            self.strike(fault, WORKER, f"{request.point} is held back: there is a hold on {request.point.operation}")
+            raise NotStarted(FailureKind.HELD, f"a hold is on {request.point.operation}")
+        self.strike(fault, request.system, f"{request.answers.what} for {request.point}: nobody answers the connection")
+        raise request.answers.unreachable()
+
+    # -- at the provider -------------------------------------------------------------------------------------------
+
+    async def _at_provider(self, request: Request, send: Callable[[], Awaitable[T]]) -> Callable[[], T]:
+        """What the system does, and what will give the reply."""
+        point, answers, faults = request.point, request.answers, request.faults
+        late = _first(faults, LATE)
+        if late is not None:
+            self._keep(request, late, send)
+            return _no_reply
+        place = (point.operation, point.role, request.key, point.request)
+        refusal = faults.get(FaultKind.REFUSED)
+        if refusal is not None:
+            self._refusals[place] = refusal
+        refusal = None if self.well else self._refusals.get(place)
+        if refusal is not None:
+            self.strike(refusal, request.system, f"{answers.what} for {point}: refused for good, nothing is done")
+            self._see(request, fault=refusal, outcome=Outcome.REFUSED)
+            return answers.refused
+        if (limited := faults.get(FaultKind.RATE_LIMITED)) is not None:
+            self.strike(limited, request.system, f"{answers.what} for {point}: too many requests, nothing is done")
+            self._see(request, fault=limited, outcome=Outcome.NOT_STARTED)
+            return answers.rate_limited
+        reply = await send()
+        if (twice := faults.get(FaultKind.TWICE)) is not None:
+            self.strike(twice, request.system, f"{answers.what} for {point}: delivered a second time")
+            reply = await send()
+        if (proxy := faults.get(FaultKind.SERVER_ERROR)) is not None:
+            self.strike(proxy, request.system, f"{answers.what} for {point}: done, but a proxy answers in its place")
+            self._see(request, fault=proxy, outcome=Outcome.UNKNOWN)
+            return answers.server_error
+        said, outcome = answers.told(reply)
+        self.tell(request.system, f"{answers.what} for {point}: {said}")
+        self._see(request, fault=twice, outcome=outcome)
+        return lambda: reply
+
+    async def _meanwhile(self, request: Request) -> None:
+        """What the server is told while the request is at its system."""
+        for kind, text in SERVERS.items():
+            if (fault := request.faults.get(kind)) is None:
+                continue
+            self.strike(fault, SERVER, text.format(point=request.point))
+            match kind:
+                case FaultKind.CANCEL_DURING:
+                    await self.controls.cancel()
+                case FaultKind.TERMINATED:
+                    await self.controls.terminate()
+                case FaultKind.STARTED_AGAIN:
+                    await self.controls.start_again()
+                case _:
+                    await self.controls.hand_over()
+
+    def _arm(self, request: Request) -> None:
+        """Prepare what strikes after the call: at the record, and at the end of the attempt."""
+        execution = current_execution.get()
+        for kind in ARMED:
+            if (fault := request.faults.get(kind)) is not None and execution is not None:
+                execution.armed.append(fault)
+        if (fault := _first(request.faults, RECORDS)) is not None:
+            self.records[request.key] = fault
+
+    def _loses(self, request: Request) -> Fault | None:
+        """The fault that loses this reply, if one does."""
+        place = (request.point.operation, request.point.role)
+        if (lost := request.faults.get(FaultKind.REPLIES_LOST)) is not None:
+            self._silent[place] = lost
+        silent = self._silent.get(place)
+        if silent is not None and (self.well or request.point.call >= silent.point.call + FOR_EVER):
+            silent = None
+        return request.faults.get(FaultKind.REPLY_LOST) or silent
+
+    def _die(self, request: Request, fault: Fault, text: str) -> WorkerLost:
+        self.strike(fault, WORKER, text)
+        self._see(request, fault=fault)
+        self.lost = True
+        return WorkerLost(text)
+
+    # -- late requests ---------------------------------------------------------------------------------------------
+
+    def _keep(self, request: Request, fault: Fault, send: Callable[[], Awaitable[Any]]) -> None:
+        # The request may have left as late as its attempt was cut off: from then on it takes its system's time.
+        due = (request.call.token.deadline or self.time()) + request.late
+        self._late.append(LateRequest(send, request.system, request.key, id(request.call), due, fault))
+        self.strike(fault, request.system, f"{request.answers.what} for {request.point}: on its way, not there yet")
+
+    def _triggers(self, request: Request, late: LateRequest) -> bool:
+        return late.waits_for(
+            key=request.key, call=id(request.call), role=request.point.role, safe=request.answers.safe
+        )
+
+    async def _land(self, due: Iterable[LateRequest]) -> None:
+        for late in list(due):
+            self._late.remove(late)
+            self.tell(late.system, f"the late request of {late.fault.point} arrives and takes effect", fault=late.fault)
+            try:
+                await late.send()
+            except Exception as error:  # nobody waits for its reply any more, whatever it is
+                self.tell(late.system, f"the late request of {late.fault.point} fails: {error!r}", fault=late.fault)
+
+    # -- what was seen ---------------------------------------------------------------------------------------------
+
+    def _see(self, request: Request, *, fault: Fault | None = None, outcome: Outcome | None = None) -> None:
+        token = request.call.token
+        seen = Seen(request.point, token.workflow_id, token.key, token.attempt, fault, outcome, request.kinds)
+        if request.place == len(self.seen):
+            self.seen.append(seen)
+        else:
+            self.seen[request.place] = seen
+
+    def _kinds_of(self, call: Call, answers: Answers[Any], point: Point, late: timedelta) -> tuple[FaultKind, ...]:
+        place = (point.operation, point.role, point.request == 1, type(answers), answers.safe, late)
+        found = self._kinds.get(place)
+        if found is None:
+            found = self._kinds[place] = kinds_of(call, answers, first=point.request == 1, late=late)
+        return found
+
+    # -- what engines ask ------------------------------------------------------------------------------------------
+
+    def strikes_before(self, activity_type: str) -> Fault | None:
+        """The cancellation that strikes before the next attempt of an activity, if one does; it counts as struck.
+
+        An engine asks before each attempt is taken up, and cancels the run itself.
+        """
+        if self.well:
+            return None
+        role = Role.COMPENSATION if activity_type.endswith(UNDO_SUFFIX) else Role.ACTION
+        operation = activity_type.removesuffix(UNDO_SUFFIX)
+        point = Point(operation, role, self._numbers.get((operation, role), 0) + 1)
+        for fault in self._faults.get(point, ()):
+            if fault.kind is FaultKind.CANCEL_BEFORE and fault not in self._struck:
+                self.strike(fault, SERVER, f"is asked to cancel the run before {point} is taken up")
+                return fault
+        return None
+
+
+def _first(faults: dict[FaultKind, Fault], kinds: Iterable[FaultKind]) -> Fault | None:
+    return next((faults[kind] for kind in kinds if kind in faults), None) if faults else None
+
+
+def _no_reply() -> NoReturn:
+    raise AssertionError("a late request has no reply")
