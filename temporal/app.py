@@ -33,6 +33,9 @@ from workflows.checkout import Checkout
 WORKFLOWS: Final = (Checkout,)
 """What the workers run."""
 
+CONNECTORS: Final = (StripePayments, HttpInventory, SqlOrders, SqlCarts, WebhookFulfilment, SmtpEmail)
+"""The connectors of the workers, as classes: what the service promises can be read without its settings."""
+
 DEFAULT_ADDRESS: Final = "localhost:7233"
 """Where Temporal is when nothing says so."""
 

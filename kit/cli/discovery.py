@@ -3,8 +3,11 @@
 The service says in its own ``pyproject.toml`` where its parts are, as ``"module:attribute"``::
 
     [tool.kit]
-    app = "temporal.app:app"         # has `async def work(self) -> int`: run a worker until told to stop
-    demo = "temporal.demo:main"      # `async def main(*, once: bool, json: bool) -> int`
+    app = "temporal.app:app"                 # has `async def work(self) -> int`: run a worker until told to stop
+    demo = "temporal.demo:main"              # `async def main(*, once: bool, json: bool) -> int`
+    workflows = "temporal.app:WORKFLOWS"     # the workflow classes of the workers
+    connectors = "temporal.app:CONNECTORS"   # their connector classes
+    sources = ["activities", "workflows"]    # the folders and files that `kit lint` reads
 
 The nearest such file from the current folder upwards counts, and its folder is put on the import path. So the kit
 imports no service, and works in any.
@@ -20,6 +23,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol, cast
 
 from kit.errors import DefinitionError
+from kit.worker import Connector
 
 PROJECT_FILE: Final = "pyproject.toml"
 TABLE: Final = "tool.kit"
@@ -57,7 +61,78 @@ def find_demo(start: Path | None = None) -> Demo:
     return cast(Demo, _find("demo", "__call__", start))
 
 
+def find_workflows(start: Path | None = None) -> tuple[type, ...]:
+    """The workflow classes of the service around ``start``, by default the current folder.
+
+    Raises:
+        DefinitionError: There are none, with what to write where.
+    """
+    return _find_classes("workflows", start)
+
+
+def find_connectors(start: Path | None = None) -> tuple[type[Connector], ...]:
+    """The connector classes of the service around ``start``, by default the current folder.
+
+    Raises:
+        DefinitionError: There are none, or one is no connector, with what to write where.
+    """
+    found = _find_classes("connectors", start)
+    for connector in found:
+        if not issubclass(connector, Connector):
+            raise DefinitionError(
+                f"'connectors' of [{TABLE}]",
+                rule=f"{connector.__qualname__} is no connector",
+                fix="name classes that derive from kit.worker.Connector",
+            )
+    return found
+
+
+def find_sources(start: Path | None = None) -> tuple[Path, ...]:
+    """The folders and files of the service around ``start`` that ``kit lint`` reads.
+
+    Raises:
+        DefinitionError: There are none, with what to write where.
+    """
+    folder, table = _settings(start or Path.cwd())
+    names = table.get("sources")
+    if not isinstance(names, list) or not names:
+        raise DefinitionError(
+            f"[{TABLE}] in {folder / PROJECT_FILE}",
+            rule=f"its 'sources' are {names!r}, not a list of folders and files",
+            fix='add a line such as sources = ["activities", "workflows"], or name the paths on the command line',
+        )
+    return tuple(folder / str(name) for name in names)
+
+
+def find_folder(start: Path | None = None) -> Path:
+    """The folder of the service around ``start``, by default the current folder: where its ``pyproject.toml`` lies.
+
+    Raises:
+        DefinitionError: There is no service.
+    """
+    return _settings(start or Path.cwd())[0]
+
+
+def _find_classes(entry: str, start: Path | None) -> tuple[type, ...]:
+    where, found = _target(entry, start)
+    if not isinstance(found, list | tuple) or not found or not all(isinstance(item, type) for item in found):
+        raise DefinitionError(where, rule=f"it is {found!r}, not a tuple of classes", fix="list the classes in a tuple")
+    return tuple(found)
+
+
 def _find(entry: str, method: str, start: Path | None) -> Any:
+    where, found = _target(entry, start)
+    if not callable(getattr(found, method, None)):
+        raise DefinitionError(
+            where,
+            rule=f"it is {found!r}, which has no method {method!r}" if entry == "app" else f"{found!r} is not callable",
+            fix="see the docstring of kit.cli.discovery for what it must offer",
+        )
+    return found
+
+
+def _target(entry: str, start: Path | None) -> tuple[str, Any]:
+    """What an entry of the table names, and how messages call it."""
     folder, table = _settings(start or Path.cwd())
     file = folder / PROJECT_FILE
     target = table.get(entry)
@@ -73,14 +148,7 @@ def _find(entry: str, method: str, start: Path | None) -> Any:
         raise DefinitionError(
             where, rule="it is not of the form 'module:attribute'", fix='write for example "temporal.app:app"'
         )
-    found = _load(where, folder, module_name, attribute)
-    if not callable(getattr(found, method, None)):
-        raise DefinitionError(
-            where,
-            rule=f"it is {found!r}, which has no method {method!r}" if entry == "app" else f"{found!r} is not callable",
-            fix="see the docstring of kit.cli.discovery for what it must offer",
-        )
-    return found
+    return where, _load(where, folder, module_name, attribute)
 
 
 def _settings(start: Path) -> tuple[Path, dict[str, Any]]:

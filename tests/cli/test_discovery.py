@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kit.cli.discovery import find_app, find_demo
+from kit.cli.discovery import find_app, find_connectors, find_demo, find_folder, find_sources, find_workflows
 from kit.errors import DefinitionError
 from tests.cli.conftest import WriteService
 
@@ -139,3 +139,59 @@ def test_error_inside_the_service_goes_through(write_service: WriteService) -> N
 
     with pytest.raises(ZeroDivisionError, match="in the service"):
         find_app(folder)
+
+
+CLASSES = """
+from kit.worker import Connector
+
+class Shop(Connector):
+    pass
+
+class Gift:
+    pass
+
+connectors = (Shop,)
+workflows = [Gift]
+"""
+
+
+def test_classes_are_found(write_service: WriteService) -> None:
+    """The workflow and connector classes of a service are what its table names, as tuples."""
+    folder = write_service('[tool.kit]\nworkflows = "service:workflows"\nconnectors = "service:connectors"\n', CLASSES)
+
+    assert [cls.__name__ for cls in (*find_workflows(folder), *find_connectors(folder))] == ["Gift", "Shop"]
+
+
+@pytest.mark.parametrize("value", ["()", "(7,)", "object()"])
+def test_what_lists_no_classes_is_refused(write_service: WriteService, value: str) -> None:
+    """An entry that should list classes and lists something else, or nothing, is shown."""
+    folder = write_service('[tool.kit]\nworkflows = "service:workflows"\n', f"workflows = {value}\n")
+
+    with pytest.raises(DefinitionError, match="not a tuple of classes"):
+        find_workflows(folder)
+
+
+def test_a_class_that_is_no_connector_is_named(write_service: WriteService) -> None:
+    """A workflow among the connectors is a mistake that is named."""
+    folder = write_service('[tool.kit]\nconnectors = "service:workflows"\n', CLASSES)
+
+    with pytest.raises(DefinitionError, match="Gift is no connector"):
+        find_connectors(folder)
+
+
+def test_sources_lie_in_the_folder_of_the_service(write_service: WriteService) -> None:
+    """The sources are paths below the folder of the service, wherever one asks from."""
+    folder = write_service('[tool.kit]\nsources = ["activities", "flow.py"]\n')
+    (folder / "deep").mkdir()
+
+    assert find_folder(folder / "deep") == folder
+    assert find_sources(folder / "deep") == (folder / "activities", folder / "flow.py")
+
+
+@pytest.mark.parametrize("table", ["", 'sources = "activities"', "sources = []"])
+def test_missing_sources_are_said(write_service: WriteService, table: str) -> None:
+    """Sources are a list of names that is not empty."""
+    folder = write_service(f"[tool.kit]\n{table}\n")
+
+    with pytest.raises(DefinitionError, match="not a list of folders and files"):
+        find_sources(folder)
