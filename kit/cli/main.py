@@ -22,6 +22,7 @@ app = App(
 )
 # By its name, so that the other commands do not wait for a SQL library to load.
 app.command("kit.cli.ledger:ledger", name="ledger", help="Prepare a database for the ledger, and read what it says.")
+app.command("kit.cli.replay:replay", name="replay", help="Replay recorded histories on the code of now.")
 
 
 @app.command
