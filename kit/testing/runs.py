@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
-from typing import Any, Final
+from typing import Final
 
 from kit.errors import Outcome
 from kit.ledger import Entry
@@ -49,8 +48,6 @@ class Truth:
             captured) stands.
         order: Its place among all effects of the world.
         text: What a person reads, such as "captured 49.99 usd for ORDER-1".
-        result: The operation's result, as a person can read it off the provider's record; ``None`` where they cannot.
-            Needed where no machine can look an effect up: somebody must be able to say what it was.
     """
 
     system: str
@@ -59,7 +56,6 @@ class Truth:
     live: bool
     order: int
     text: str
-    result: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from kit.ledger import Entry, Ledger, MemoryLedger
 from kit.testing.runs import Run, Truth
 from kit.testing.wire import Wire
 from kit.worker import Connector
+from kit.workflow import Task
 
 
 class World(ABC):
@@ -42,6 +43,20 @@ class World(ABC):
     @abstractmethod
     async def truth(self) -> list[Truth]:
         """What the providers did, by their own records, oldest first."""
+
+    async def found(self, task: Task, key: str) -> Any | None:
+        """What a person finds who looks into the external system for an effect that no machine can look up.
+
+        Asked where ``retry`` would say that it did not happen: only a person can know, and looks first.
+
+        Args:
+            task: What they are asked.
+            key: The idempotency key of the step that it is about.
+
+        Returns:
+            The operation's result, which the person then supplies; ``None`` where they cannot tell it.
+        """
+        return None
 
     async def state(self) -> bytes | None:
         """All that the providers' later answers and their truth depend on, so that equal states have equal futures.

@@ -184,9 +184,8 @@ async def _with_help(
         if not any(stand.open for stand in stands):
             break
         await wire.settle()  # people take their time: what was still on its way has arrived
-        truth = await world.truth()
         for stand in stands:
-            for decision in answers(stand.open, operations=operations, truth=truth, summary=stand.told):
+            for decision in await answers(stand.open, operations=operations, world=world, summary=stand.told):
                 wire.tell(PERSON, f"task {decision.task_id}: {decision.choice.value}, because {decision.why}")
                 await underway.decide(stand.workflow_id, decision)
         stands = await underway.stand()

@@ -2,7 +2,8 @@
 
 They try again; where that is not offered they skip, else they give up. One thing they must not do blindly: where no
 machine can know whether an effect happened, ``retry`` says that it did not. So there they look first, in the
-providers' own records.
+external system itself: what they find they supply, and what is there although they cannot tell its result is skipped, or
+given up and undone.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any, Final
 
 from kit.contract import OnceStrategy, Operation, Outcome
 from kit.contract.token import REASON_UNKNOWABLE
-from kit.testing.runs import Truth
+from kit.testing.world import World
 from kit.workflow import Choice, Decision, RunSummary, Task
 
 NAME: Final = "sweep"
@@ -20,15 +21,15 @@ NAME: Final = "sweep"
 
 _WELL: Final = (Choice.RETRY, Choice.SKIP, Choice.UNWIND)
 _HAPPENED: Final = (Choice.SKIP, Choice.UNWIND)
-_KNOWN: Final = (Choice.SUPPLY, *_HAPPENED)
-"""What they would do, the best first: it did not happen, as far as is known; it did; it did, and its result is known."""
+_FOUND: Final = (Choice.SUPPLY, *_HAPPENED)
+"""What they would do, best first: as far as is known it did not happen; it did; it did, and its result was found."""
 
 
-def answers(
+async def answers(
     tasks: Sequence[Task],
     *,
     operations: Mapping[str, Operation[Any, Any]],
-    truth: Sequence[Truth] = (),
+    world: World,
     summary: RunSummary | None = None,
 ) -> list[Decision]:
     """What the person decides about each task that offers something they would do.
@@ -36,33 +37,25 @@ def answers(
     Args:
         tasks: The open ones.
         operations: The workflow's, by name.
-        truth: What the providers did.
+        world: Where they look.
         summary: How the run stands; it says under which key each step was taken.
     """
-    effects = {effect.key: effect for effect in truth}
+    live = {effect.key for effect in await world.truth() if effect.live}
     keys = {step["number"]: step["key"] for step in summary.steps} if summary else {}
     decisions = []
     for task in tasks:
-        operation = operations.get(task.operation)
-        effect = effects.get(keys.get(task.step, "")) if _must_look(task, operation) else None
-        decision = _answer(task, operation, effect)
-        if decision is not None:
-            decisions.append(decision)
+        wanted: tuple[Choice, ...] = _WELL
+        why, found = "everything is well again", None
+        key = keys.get(task.step, "")
+        if key in live and _must_look(task, operations.get(task.operation)):
+            found = await world.found(task, key)
+            wanted = _HAPPENED if found is None else _FOUND
+            why = f"it has happened: the effect of {key} is there"
+        choice = next((choice for choice in wanted if choice in task.choices), None)
+        if choice is not None:
+            result = found if choice is Choice.SUPPLY else None
+            decisions.append(Decision(task_id=task.id, choice=choice, who=NAME, why=why, result=result))
     return decisions
-
-
-def _answer(task: Task, operation: Operation[Any, Any] | None, effect: Truth | None) -> Decision | None:
-    resultless = operation is not None and operation.result in (None, type(None))
-    wanted: tuple[Choice, ...] = _WELL
-    why = "everything is well again"
-    if effect is not None:
-        wanted = _KNOWN if effect.result is not None or resultless else _HAPPENED
-        why = f"the record of {effect.system} says: {effect.text}"
-    choice = next((choice for choice in wanted if choice in task.choices), None)
-    if choice is None:
-        return None
-    result = dict(effect.result) if effect and effect.result is not None and choice is Choice.SUPPLY else None
-    return Decision(task_id=task.id, choice=choice, who=NAME, why=why, result=result)
 
 
 def _must_look(task: Task, operation: Operation[Any, Any] | None) -> bool:
