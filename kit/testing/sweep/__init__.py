@@ -1,5 +1,11 @@
 """The sweep: a workflow under every fault at every point, and every invariant asked."""
 
+from kit.testing.sweep.engines import run_scenario
+from kit.testing.sweep.oracle import ReductionError
+from kit.testing.sweep.outcome import Outcome
+from kit.testing.sweep.shrinking import shrink
+from kit.testing.sweep.sweep import sweep
+from kit.testing.sweep.tally import Progress
 from kit.testing.sweep.verdict import (
     Cell,
     Counterexample,
@@ -11,4 +17,19 @@ from kit.testing.sweep.verdict import (
     Verdict,
 )
 
-__all__ = ["Cell", "Counterexample", "Counts", "Difference", "Place", "Reduction", "SweepFailed", "Verdict"]
+__all__ = [
+    "Cell",
+    "Counterexample",
+    "Counts",
+    "Difference",
+    "Outcome",
+    "Place",
+    "Progress",
+    "Reduction",
+    "ReductionError",
+    "SweepFailed",
+    "Verdict",
+    "run_scenario",
+    "shrink",
+    "sweep",
+]

@@ -41,8 +41,9 @@ class Counts:
             their own.
         histories: Distinct workflow-visible histories.
         replays: Histories that were replayed by a fresh instance and asked for the same commands.
-        reachable: Points that any run reached.
-        faulted: Points that a fault struck.
+        reachable: Points that are reached with fewer faults than the bound allows, so that one more can strike there.
+        faulted: Those that a fault struck.
+        beyond: Points that are reached only when the most faults have struck; nothing went wrong there.
         endings: How the scenarios ended.
         violating: Scenarios in which an invariant did not hold.
         engine: The engine's own counts, such as activations executed and remembered.
@@ -56,6 +57,7 @@ class Counts:
     replays: int = 0
     reachable: int = 0
     faulted: int = 0
+    beyond: int = 0
     endings: dict[Ending, int] = field(default_factory=dict)
     violating: int = 0
     engine: dict[str, int] = field(default_factory=dict)

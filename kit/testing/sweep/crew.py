@@ -1,0 +1,124 @@
+"""Who carries the pieces of a sweep out: this process, or several others. What comes of it is the same."""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import sys
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Final, Protocol, Self
+
+from kit.testing.engines.protocol import Engine
+from kit.testing.sweep.running import Found, Piece, carry_out
+from kit.testing.world import Subject
+
+WAITING_PIECES: Final = 3
+"""How many pieces are ready for each process, so that it never waits for this one."""
+
+
+class Crew(Protocol):
+    """Carries pieces out."""
+
+    def carry_out(self, pieces: Iterator[Piece]) -> AsyncIterator[list[Found]]:
+        """Carry pieces out; the answers come in the order of the pieces."""
+
+
+@dataclass(slots=True)
+class Alone:
+    """This process.
+
+    Args:
+        engine: Entered by the caller.
+        subject: What is under faults.
+        at_once: How many pieces are carried out at the same time.
+    """
+
+    engine: Engine
+    subject: Subject
+    at_once: int = 1
+
+    async def carry_out(self, pieces: Iterator[Piece]) -> AsyncIterator[list[Found]]:
+        """Carry pieces out, in order; with ``at_once`` more than 1 they overlap."""
+        if self.at_once == 1:
+            for piece in pieces:
+                yield await carry_out(piece, engine=self.engine, subject=self.subject)
+            return
+
+        def start(piece: Piece) -> Awaitable[list[Found]]:
+            return asyncio.create_task(carry_out(piece, engine=self.engine, subject=self.subject))
+
+        async for found in _in_order(pieces, start=start, at_once=self.at_once):
+            yield found
+
+
+class Processes:
+    """Several processes, each with its own engine.
+
+    They are started afresh and share nothing with this one: what describes the subject must be importable by name.
+
+    Args:
+        engine: Builds the engine of a process; importable by name.
+        subject: What is under faults; its parts are importable by name.
+        workers: How many.
+    """
+
+    def __init__(self, engine: Callable[[], Engine], subject: Subject, *, workers: int) -> None:
+        self._workers = workers
+        # Not "fork": the event loop and the threads of this process would be in the child, half alive.
+        context = multiprocessing.get_context("spawn")
+        self._pool = ProcessPoolExecutor(
+            workers, mp_context=context, initializer=_begin, initargs=(engine, subject, list(sys.path))
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    async def carry_out(self, pieces: Iterator[Piece]) -> AsyncIterator[list[Found]]:
+        """Carry pieces out in the processes; the answers come in the order of the pieces."""
+        loop = asyncio.get_running_loop()
+
+        def start(piece: Piece) -> Awaitable[list[Found]]:
+            return loop.run_in_executor(self._pool, _answer, piece)
+
+        async for found in _in_order(pieces, start=start, at_once=self._workers * WAITING_PIECES):
+            yield found
+
+
+async def _in_order(
+    pieces: Iterator[Piece], *, start: Callable[[Piece], Awaitable[list[Found]]], at_once: int
+) -> AsyncIterator[list[Found]]:
+    underway: deque[Awaitable[list[Found]]] = deque()
+    for piece in pieces:
+        underway.append(start(piece))
+        if len(underway) >= at_once:
+            yield await underway.popleft()
+    while underway:
+        yield await underway.popleft()
+
+
+# -- in a process of its own ---------------------------------------------------------------------------------------
+
+_here: dict[str, Any] = {}
+"""This process's loop, engine and subject. A process of a pool has no other place for what it keeps between pieces."""
+
+
+def _begin(engine: Callable[[], Engine], subject: Subject, path: list[str]) -> None:
+    sys.path[:] = path
+    loop = asyncio.new_event_loop()
+    _here.update(loop=loop, subject=subject, engine=loop.run_until_complete(engine().__aenter__()))
+
+
+def _answer(piece: Piece) -> list[Found]:
+    found: list[Found] = _here["loop"].run_until_complete(
+        carry_out(piece, engine=_here["engine"], subject=_here["subject"])
+    )
+    return found

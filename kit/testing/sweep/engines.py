@@ -1,0 +1,88 @@
+"""Which engine runs a sweep: by name, or one's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from typing import Final
+
+from kit.errors import DefinitionError, UnsupportedScenario
+from kit.testing.engines.protocol import Engine
+from kit.testing.faults import Scenario
+from kit.testing.runs import Run
+from kit.testing.world import Subject
+
+SIMULATION: Final = "simulation"
+SERVER: Final = "server"
+
+Choice = str | Engine | Callable[[], Engine]
+"""An engine's name, an engine that is not entered yet, or what builds one."""
+
+
+def simulation() -> Engine:
+    """The simulation."""
+    from kit.testing.engines.simulation import Simulation  # noqa: PLC0415 - whoever uses the other one need not load it
+
+    return Simulation()
+
+
+def server() -> Engine:
+    """The real server that skips time."""
+    from kit.testing.engines.server import ServerEngine  # noqa: PLC0415 - see above
+
+    return ServerEngine()
+
+
+def builder(engine: Choice) -> Callable[[], Engine]:
+    """What builds the engine.
+
+    Raises:
+        DefinitionError: There is none of that name.
+    """
+    named = {SIMULATION: simulation, SERVER: server}
+    if isinstance(engine, str):
+        if engine not in named:
+            raise DefinitionError(
+                f"engine {engine!r}",
+                rule="there is no engine of that name",
+                fix=f"use one of {', '.join(map(repr, named))}, or pass a kit.testing.engines.protocol.Engine",
+            )
+        return named[engine]
+    if callable(engine):
+        return engine
+    return lambda: engine
+
+
+def name_of(engine: Choice) -> str:
+    """What the verdict calls the engine."""
+    if isinstance(engine, str):
+        return engine
+    return engine.__name__ if isinstance(engine, type) else type(engine).__name__
+
+
+def at_once(engine: Engine) -> int:
+    """How many scenarios the engine likes to run at the same time. One, if it does not say."""
+    return int(getattr(engine, "at_once", 1))
+
+
+async def run_scenario(subject: Subject, scenario: Scenario | str, *, engine: Choice = SIMULATION) -> Run:
+    """Run one scenario.
+
+    Args:
+        subject: What is put under faults.
+        scenario: Which, also as the id that a sweep prints.
+        engine: What runs it.
+
+    Raises:
+        DefinitionError: The id is none, or there is no such engine.
+        UnsupportedScenario: The engine does not model what it needs, or one of its faults can never strike.
+    """
+    wanted = Scenario.parse(scenario) if isinstance(scenario, str) else scenario
+    async with AsyncExitStack() as stack:
+        run = await (await stack.enter_async_context(builder(engine)())).run(subject, wanted)
+    if run.unreached:
+        reached = ", ".join(dict.fromkeys(str(seen.point) for seen in run.seen))
+        raise UnsupportedScenario(
+            f"scenario {str(wanted)!r}: {', '.join(map(str, run.unreached))} never struck; the run reached {reached}"
+        )
+    return run

@@ -1,0 +1,186 @@
+"""One piece of a sweep: all scenarios that follow from one scenario at one point.
+
+A piece is what a process gets and what it answers; it depends on nothing else, so what comes of it is the same whoever
+carries it out, and whatever was carried out before.
+
+**The memo on state.** Once all faults of a scenario have struck and have nothing left to do, the rest of its run is a
+function of the state the world is in: what the workflow has seen, what the server is about to deliver, what the
+ledgers and the providers know, the time, and how many faults may still strike. So the second run that reaches a state
+need not go on: what comes of it is known. The memo holds the states of the scenario that the piece follows from, and
+those of the piece itself. On the last level a run is stopped there. On an earlier one it is run to its end all the
+same, because somebody may want to see it; then it must have ended as it was foretold.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from kit.errors import DefinitionError
+from kit.testing.engines.protocol import Cut, Engine, Foreseeing
+from kit.testing.faults import Fault, Scenario
+from kit.testing.runs import Run
+from kit.testing.sweep.growing import Reached, reached
+from kit.testing.sweep.outcome import Outcome
+from kit.testing.world import Subject
+
+RUNS_OF_A_PIECE: Final = 2
+"""How many violating runs a piece of the last level brings along; the others can be run again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """What is to be run.
+
+    Attributes:
+        outcome: What came of the scenario without the further fault.
+        faults: The further faults, one scenario each; all strike at one point.
+        states: States that scenario passed through after its faults, and how many requests had been seen then.
+        last: Whether nothing follows from these scenarios: the bound is reached.
+        oracle: Whether everything is run to its end for real.
+    """
+
+    outcome: Outcome
+    faults: tuple[Fault, ...]
+    states: Mapping[str, int] = field(default_factory=dict)
+    last: bool = False
+    oracle: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What came of one scenario of a piece.
+
+    Attributes:
+        fault: The further fault.
+        outcome: ``None`` when a fault of the scenario could not strike: then it is no scenario of its own.
+        points: What it reached: all of it where scenarios follow, else what the run saw before it was stopped.
+        merged: The scenario whose run it became (``None`` for the piece's own), and after how many requests.
+        stopped: Whether it was stopped there.
+        states: The states it passed through, where scenarios follow from it.
+        run: All of it, where scenarios follow from it or something does not hold.
+        history: Digest of its workflow-visible history; 0 when it was stopped.
+    """
+
+    fault: Fault
+    outcome: Outcome | None
+    points: tuple[Reached, ...] = ()
+    merged: tuple[Fault | None, int] | None = None
+    stopped: bool = False
+    states: Mapping[str, int] = field(default_factory=dict)
+    run: Run | None = None
+    history: int = 0
+
+
+async def carry_out(piece: Piece, *, engine: Engine, subject: Subject) -> list[Found]:
+    """Run the scenarios of a piece, in order.
+
+    Raises:
+        UnsupportedScenario: The engine does not model what one of them needs.
+        DefinitionError: Two runs were in the same state and ended differently: the world does not tell all its state.
+    """
+    if not isinstance(engine, Foreseeing) or piece.oracle:
+        scenarios = [_with(piece.outcome.scenario, fault) for fault in piece.faults]
+        runs = await asyncio.gather(*(engine.run(subject, scenario) for scenario in scenarios))
+        return [
+            _found(piece, fault, run, kept=_kept(piece, run)) for fault, run in zip(piece.faults, runs, strict=True)
+        ]
+    memo = _Memo(dict.fromkeys(piece.states), dict(piece.states))
+    outcomes: dict[Fault | None, Outcome] = {None: piece.outcome}
+    found, violating = [], 0
+    for fault in piece.faults:
+        passage = _Passage(memo, stops=piece.last)
+        run = await engine.run_until(subject, _with(piece.outcome.scenario, fault), passage.known)
+        one = _judged(piece, fault, run, passage, outcomes)
+        if one.outcome is not None:
+            outcomes[fault] = one.outcome
+            memo.learn(fault, passage.passed)
+            violating += not one.outcome.safe
+        found.append(one if not piece.last or violating <= RUNS_OF_A_PIECE else _without_run(one))
+    return found
+
+
+@dataclass(slots=True)
+class _Memo:
+    """States, who was in them, and after how many requests."""
+
+    owners: dict[str, Fault | None]
+    after: dict[str, int]
+
+    def learn(self, fault: Fault, passed: Mapping[str, int]) -> None:
+        for state, after in passed.items():
+            if state not in self.owners:
+                self.owners[state] = fault
+                self.after[state] = after
+
+
+@dataclass(slots=True)
+class _Passage:
+    """One run's way through the states."""
+
+    memo: _Memo
+    stops: bool
+    passed: dict[str, int] = field(default_factory=dict)
+    merged: tuple[Fault | None, int] | None = None
+
+    def known(self, state: str, seen: int) -> bool:
+        if state in self.memo.owners:
+            if self.merged is None:
+                self.merged = self.memo.owners[state], seen
+            return self.stops
+        self.passed.setdefault(state, seen)
+        return False
+
+
+def _judged(
+    piece: Piece, fault: Fault, run: Run | Cut, passage: _Passage, outcomes: Mapping[Fault | None, Outcome]
+) -> Found:
+    scenario = _with(piece.outcome.scenario, fault)
+    if passage.merged is None:
+        assert isinstance(run, Run)  # noqa: S101 - nothing was known, so nothing was stopped
+        return _found(piece, fault, run, kept=_kept(piece, run), states=passage.passed)
+    foretold = outcomes[passage.merged[0]].passed_on(scenario)
+    if isinstance(run, Cut):
+        return Found(fault, foretold, points=reached(run.seen), merged=passage.merged, stopped=True)
+    if run.unreached:
+        return Found(fault, None)
+    if not Outcome.of(run).equals(foretold):
+        raise DefinitionError(
+            f"the state of the world of {run.workflow}",
+            rule=f"{str(scenario)!r} and {str(foretold.same_as)!r} were in the same state and ended differently: "
+            f"{Outcome.of(run)} against {foretold}",
+            fix="let World.state() return everything that later answers and the truth depend on, or None",
+        )
+    found = _found(piece, fault, run, kept=run, states=passage.passed)
+    return Found(fault, foretold, found.points, passage.merged, False, found.states, run, found.history)
+
+
+def _found(piece: Piece, fault: Fault, run: Run, *, kept: Run | None, states: Mapping[str, int] | None = None) -> Found:
+    if run.unreached:
+        return Found(fault, None)
+    points = reached(run.seen)
+    return Found(
+        fault, Outcome.of(run), points, states={} if piece.last else (states or {}), run=kept, history=digest(run)
+    )
+
+
+def _kept(piece: Piece, run: Run) -> Run | None:
+    return run if not piece.last or (run.violations and piece.outcome.safe) else None
+
+
+def _without_run(found: Found) -> Found:
+    return Found(
+        found.fault, found.outcome, found.points, found.merged, found.stopped, found.states, None, found.history
+    )
+
+
+def _with(scenario: Scenario, fault: Fault) -> Scenario:
+    return Scenario((*scenario.faults, fault), scenario.seed)
+
+
+def digest(run: Run) -> int:
+    """A digest of a run's history."""
+    return int.from_bytes(hashlib.blake2b(run.history, digest_size=8).digest())
