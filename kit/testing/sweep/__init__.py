@@ -16,6 +16,7 @@ from kit.testing.sweep.verdict import (
     SweepFailed,
     Verdict,
 )
+from kit.testing.sweep.writing import write_test
 
 __all__ = [
     "Cell",
@@ -32,4 +33,5 @@ __all__ = [
     "run_scenario",
     "shrink",
     "sweep",
+    "write_test",
 ]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
+import multiprocessing.util
+import pickle
 import sys
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, Protocol, Self
 
+from kit.errors import DefinitionError
 from kit.testing.engines.protocol import Engine
 from kit.testing.sweep.running import Found, Piece, carry_out
 from kit.testing.world import Subject
@@ -67,6 +69,7 @@ class Processes:
     """
 
     def __init__(self, engine: Callable[[], Engine], subject: Subject, *, workers: int) -> None:
+        _check(engine, subject)
         self._workers = workers
         # Not "fork": the event loop and the threads of this process would be in the child, half alive.
         context = multiprocessing.get_context("spawn")
@@ -93,6 +96,17 @@ class Processes:
             yield found
 
 
+def _check(engine: Callable[[], Engine], subject: Subject) -> None:
+    try:
+        pickle.dumps((engine, subject))
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise DefinitionError(
+            f"sweep of {subject.workflow.__name__} with several workers",
+            rule=f"what describes it cannot be sent to another process: {error}",
+            fix="define world, invariants and engine at the top of a module; or leave workers out",
+        ) from error
+
+
 async def _in_order(
     pieces: Iterator[Piece], *, start: Callable[[Piece], Awaitable[list[Found]]], at_once: int
 ) -> AsyncIterator[list[Found]]:
@@ -114,7 +128,14 @@ _here: dict[str, Any] = {}
 def _begin(engine: Callable[[], Engine], subject: Subject, path: list[str]) -> None:
     sys.path[:] = path
     loop = asyncio.new_event_loop()
-    _here.update(loop=loop, subject=subject, engine=loop.run_until_complete(engine().__aenter__()))
+    entered = engine()
+    _here.update(loop=loop, subject=subject, engine=loop.run_until_complete(entered.__aenter__()))
+    # `atexit` is silent in a process of a pool.
+    multiprocessing.util.Finalize(None, _end, exitpriority=10)
+
+
+def _end() -> None:
+    _here["loop"].run_until_complete(_here["engine"].__aexit__(None, None, None))
 
 
 def _answer(piece: Piece) -> list[Found]:
