@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -49,17 +50,19 @@ def server_arguments(*configurations: dict[str, str]) -> list[str]:
     return arguments
 
 
-async def start_time_skipping(**options: Any) -> WorkflowEnvironment:
+async def start_time_skipping(*, namespaces: Sequence[str] = (), **options: Any) -> WorkflowEnvironment:
     """A real server whose workflows each have a virtual clock: timers and back-offs take no time.
 
     Never skipped is an activity that is running: an attempt that hangs waits out its real start-to-close timeout.
 
     Args:
+        namespaces: Made besides ``default``.
         **options: Passed to `WorkflowEnvironment.start_time_skipping_v2`.
     """
+    further = [argument for namespace in namespaces for argument in ("--namespace", namespace)]
     return await WorkflowEnvironment.start_time_skipping_v2(
         ts_config=TimeSkippingConfig(max_session_skip_count=MAX_SKIPS),
         dev_server_existing_path=temporal_binary(),
-        dev_server_extra_args=server_arguments(FAST, TIME_SKIPPING),
+        dev_server_extra_args=[*server_arguments(FAST, TIME_SKIPPING), *further],
         **options,
     )

@@ -292,7 +292,8 @@ def _agency(served: Operation[Any, Any]) -> type[Connector]:
     return Agency
 
 
-_AGENCIES: Final = tuple(_agency(each) for each in OPERATIONS.values())
+AGENCIES: Final = tuple(_agency(each) for each in OPERATIONS.values())
+"""The connectors of all operations, one each."""
 
 
 class Ledger(MemoryLedger):
@@ -337,7 +338,7 @@ class World:
 
     def new_plugin(self) -> ReliabilityPlugin:
         """Another worker's plugin over the same provider and ledger."""
-        connectors: list[Any] = [agency(self.provider) for agency in _AGENCIES]  # type: ignore[call-arg]
+        connectors: list[Any] = [agency(self.provider) for agency in AGENCIES]  # type: ignore[call-arg]
         return ReliabilityPlugin(ledger=self.ledger, connectors=connectors)
 
     async def rows(self, saga: str) -> dict[str, State]:

@@ -1,9 +1,8 @@
 """The person of a scenario, who answers what a parked run asks once everything is well again.
 
 They try again; where that is not offered they skip, else they give up. One thing they must not do blindly: where no
-machine can know whether an effect happened, ``retry`` says that it did not. So there they look first, in the
-external system itself: what they find they supply, and what is there although they cannot tell its result is skipped, or
-given up and undone.
+machine can know whether an effect happened, ``retry`` says that it did not. So there they look first, in the external
+system itself. What they find they supply; what is there, though they cannot tell its result, they skip, or give up.
 """
 
 from __future__ import annotations

@@ -1,0 +1,177 @@
+"""What the server engine puts around activities: shorter attempts where one will hang, and a count of what is at work.
+
+Time skipping never skips an attempt that is running, so one that hangs (a dead worker, a reply that never comes) is
+waited for in real time. In a scenario with such a fault the activities it can strike get a short start-to-close timeout
+when the workflow schedules them; leases and cut-offs follow the attempt's own timeout, so nothing else changes.
+
+A short timeout on a busy machine may end an attempt that does not hang at all. That is noticed: an attempt that has
+answered in time, and is followed by another one all the same, disturbs the scenario, and it is run again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, Final
+
+from temporalio import activity
+from temporalio.worker import (
+    ActivityInboundInterceptor,
+    ExecuteActivityInput,
+    Interceptor,
+    StartActivityInput,
+    StartLocalActivityInput,
+    WorkflowInboundInterceptor,
+    WorkflowInterceptorClassInput,
+    WorkflowOutboundInterceptor,
+)
+from temporalio.workflow import ActivityHandle
+
+from kit.contract import Role
+from kit.contract.operation import UNDO_SUFFIX
+from kit.testing.faults import Fault, FaultKind, Scenario
+
+HANGING: Final = frozenset(
+    {
+        FaultKind.TOO_SLOW,
+        FaultKind.LATE_AFTER_RETRY,
+        FaultKind.LATE_AFTER_UNDO,
+        FaultKind.UNRECORDED,
+        FaultKind.STALLED,
+        FaultKind.CRASH_BEFORE,
+        FaultKind.CRASH_AFTER,
+        FaultKind.CRASH_RECORDED,
+    }
+)
+"""Faults under which an attempt lasts as long as it may, or longer."""
+
+_IN_TIME: Final = 0.9
+"""An answer after this part of the timeout may have come too late: that is what a hanging attempt does."""
+
+
+def struck(scenario: Scenario, kinds: frozenset[FaultKind]) -> frozenset[str]:
+    """The activities whose attempts some kinds of fault can strike. A probe is made by an action and by its undo."""
+    return frozenset(name for fault in scenario.faults if fault.kind in kinds for name in _activities_of(fault))
+
+
+def _activities_of(fault: Fault) -> tuple[str, ...]:
+    action = fault.point.operation
+    undo = f"{action}{UNDO_SUFFIX}"
+    return {Role.ACTION: (action,), Role.COMPENSATION: (undo,), Role.PROBE: (action, undo)}[fault.point.role]
+
+
+@dataclass(slots=True)
+class AtWork:
+    """What the attempts of a scenario are doing.
+
+    Attributes:
+        running: How many are at work. One that has died with its worker is not.
+        begun: How many there have been.
+        disturbed: Which activity answered in time and was not heard, if one did.
+    """
+
+    stirred: Callable[[], None]
+    running: int = 0
+    begun: int = 0
+    disturbed: str | None = None
+    answered: set[tuple[str, str]] = field(default_factory=set)
+
+
+class Answers(Interceptor):
+    """Stands outermost around every activity of a scenario: notices which attempts were answered for nothing."""
+
+    def __init__(self, at_work: AtWork) -> None:
+        self._at_work = at_work
+
+    def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:
+        """See base class."""
+        at_work = self._at_work
+
+        class Inbound(ActivityInboundInterceptor):
+            async def execute_activity(self, input: ExecuteActivityInput) -> Any:
+                info = activity.info()
+                timeout = (info.start_to_close_timeout or timedelta.max).total_seconds()
+                which = (info.workflow_run_id or "", info.activity_id)
+                if which in at_work.answered:
+                    at_work.disturbed = f"{info.activity_type}, attempt {info.attempt - 1}"
+                clock = asyncio.get_running_loop()
+                began = clock.time()
+                result = await super().execute_activity(input)
+                if clock.time() - began < timeout * _IN_TIME:
+                    at_work.answered.add(which)
+                return result
+
+        return Inbound(next)
+
+
+class Counting(Interceptor):
+    """Stands innermost around every activity of a scenario: counts what is at work.
+
+    Args:
+        at_work: Where it counts.
+        begins: Awaited before each attempt.
+    """
+
+    def __init__(self, at_work: AtWork, *, begins: Callable[[activity.Info], Awaitable[None]]) -> None:
+        self._at_work = at_work
+        self._begins = begins
+
+    def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:
+        """See base class."""
+        at_work, begins = self._at_work, self._begins
+
+        class Inbound(ActivityInboundInterceptor):
+            async def execute_activity(self, input: ExecuteActivityInput) -> Any:
+                at_work.running += 1
+                at_work.begun += 1
+                at_work.stirred()
+                try:
+                    await begins(activity.info())
+                    return await super().execute_activity(input)
+                finally:
+                    at_work.running -= 1
+                    at_work.stirred()
+
+        return Inbound(next)
+
+
+class Scheduling(Interceptor):
+    """Changes how a scenario's workflows schedule some activities.
+
+    Args:
+        short: The activities of which an attempt may hang.
+        timeout: Their start-to-close timeout.
+        gated: The activities that are held at a gate before each attempt.
+        gate: The task queue that is the gate: nobody polls it.
+    """
+
+    def __init__(self, *, short: frozenset[str], timeout: timedelta, gated: frozenset[str], gate: str) -> None:
+        self.short = short
+        self.timeout = timeout
+        self.gated = gated
+        self.gate = gate
+
+    def workflow_interceptor_class(self, input: WorkflowInterceptorClassInput) -> type[WorkflowInboundInterceptor]:
+        """See base class."""
+        rules = self
+
+        class Outbound(WorkflowOutboundInterceptor):
+            def start_activity(self, input: StartActivityInput) -> ActivityHandle[Any]:
+                if input.activity in rules.short:
+                    input.start_to_close_timeout = min(rules.timeout, input.start_to_close_timeout or timedelta.max)
+                if input.activity in rules.gated:
+                    input.task_queue = rules.gate
+                return super().start_activity(input)
+
+            def start_local_activity(self, input: StartLocalActivityInput) -> ActivityHandle[Any]:
+                if input.activity in rules.short:
+                    input.start_to_close_timeout = min(rules.timeout, input.start_to_close_timeout or timedelta.max)
+                return super().start_local_activity(input)
+
+        class Inbound(WorkflowInboundInterceptor):
+            def init(self, outbound: WorkflowOutboundInterceptor) -> None:
+                super().init(Outbound(outbound))
+
+        return Inbound

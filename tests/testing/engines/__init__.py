@@ -1,0 +1,1 @@
+"""The engines that run scenarios, and that they agree."""
