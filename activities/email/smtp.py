@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
 from email.utils import format_datetime
@@ -31,6 +32,7 @@ class SmtpEmail(Connector):
         password: To log in with.
         start_tls: Whether to encrypt: ``None`` when the server offers it.
         timeout: For each command. All of them together must end before the operation's own timeout.
+        client: Makes the connection; takes the arguments of `aiosmtplib.SMTP`.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class SmtpEmail(Connector):
         password: str | None = None,
         start_tls: bool | None = None,
         timeout: timedelta = timedelta(seconds=5),
+        client: Callable[..., aiosmtplib.SMTP] = aiosmtplib.SMTP,
     ) -> None:
         self._host = host
         self._port = port
@@ -51,12 +54,13 @@ class SmtpEmail(Connector):
         self._password = password
         self._start_tls = start_tls
         self._timeout = timeout.total_seconds()
+        self._client = client
 
     @send_receipt.action
     async def send_receipt(self, request: SendReceipt, token: Token) -> Sent:
         """Hand the message to the mail server."""
         message = self._message(request, token)
-        server = aiosmtplib.SMTP(
+        server = self._client(
             hostname=self._host,
             port=self._port,
             timeout=self._timeout,

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncIterator, Mapping
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import httpx
@@ -14,6 +13,7 @@ from activities.payments.contract import Authorization, AuthorizePayment, Captur
 from kit.contract import FailureKind, Token, Undo
 from kit.errors import OperationFailure, OutcomeUnknown, Refused
 from kit.worker.connector import Connector
+from kit.worker.context import current_call
 
 API_VERSION: Final = "2024-06-20"
 """Sent with every request, so that the account's default cannot change what the connector reads."""
@@ -179,7 +179,7 @@ class StripePayments(Connector):
     # -- wire ------------------------------------------------------------------------------------------------
 
     async def _made_under(self, key: str) -> AsyncIterator[Mapping[str, Any]]:
-        created = int(time.time() - SEARCH_LAG.total_seconds())
+        created = int(_now().timestamp() - SEARCH_LAG.total_seconds())
         recent: dict[str, Any] = {"created[gte]": created, "limit": _PAGE}
         async for intent in self._pages("/v1/payment_intents", recent):
             if intent["metadata"].get("kit_key") == key:
@@ -216,6 +216,12 @@ class StripePayments(Connector):
         headers = {"Stripe-Version": API_VERSION} | ({} if key is None else {"Idempotency-Key": key})
         reply = await self._http.post(path, data=dict(form), headers=headers)
         return reply.raise_for_status().json()
+
+
+def _now() -> datetime:
+    """The server's time, where there is one: a worker's own clock may be wrong, and under time skipping it is."""
+    call = current_call.get()
+    return datetime.now(UTC) if call is None else call.clock()
 
 
 def _authorization(intent: Mapping[str, Any]) -> Authorization:

@@ -28,6 +28,7 @@ from kit.ledger.states import (
     Undone,
     Verdict,
 )
+from kit.worker.context import Call, current_call
 from kit.worker.documents import dump, load
 from kit.worker.failures import classify, ledger_down
 from kit.worker.undoing import require_undo
@@ -107,6 +108,8 @@ async def _transaction(work: Work) -> AsyncIterator[tuple[TransactionalLedger, A
         raise OutcomeUnknown(FailureKind.BUG, f"{type(work.connector).__name__} has no database", reason="no_database")
     left = max((work.attempt.cut_off - work.attempt.now).total_seconds(), 0.001)
     cut = asyncio.timeout(left)
+    # The effect is made by the commit, so the whole transaction is the call, and not only the connector's method.
+    reset = current_call.set(Call(work.operation, work.role, work.token, lambda: work.attempt.now))
     try:
         async with cut, database.begin() as tx:
             yield database, tx
@@ -118,3 +121,5 @@ async def _transaction(work: Work) -> AsyncIterator[tuple[TransactionalLedger, A
         if isinstance(error, TimeoutError) and cut.expired():
             raise OutcomeUnknown(FailureKind.TIMEOUT, f"no answer of the database within {left:.1f} s") from error
         raise classify(work.connector, work.operation, error) from error
+    finally:
+        current_call.reset(reset)

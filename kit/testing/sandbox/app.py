@@ -95,6 +95,15 @@ class SandboxApp:
         self.stock.clear()
         self.webhooks.clear()
 
+    def state(self) -> bytes:
+        """All that later answers and the record of effects depend on: equal states answer equally.
+
+        Not the record of calls, and not when an effect was written down.
+        """
+        effects = [effect.model_dump(exclude={"at"}) for effect in self.exchange.journal.effects()]
+        script = [fault.model_dump() for fault in self.exchange.script.pending()]
+        return repr((self.payments.state(), self.stock.state(), self.webhooks.state(), effects, script)).encode()
+
     def _control_routes(self) -> list[Route]:
         return [
             Route("/_control", self._reset, methods=["DELETE"]),

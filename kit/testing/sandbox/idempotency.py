@@ -36,6 +36,10 @@ class IdempotencyKeys:
         """Forget every key."""
         self._uses.clear()
 
+    def state(self) -> tuple[object, ...]:
+        """All that later answers depend on."""
+        return tuple(self._uses.items())
+
     def slot(self, key: str, *, path: str, params: Mapping[str, str]) -> "Slot":
         """The place of one key, for one call."""
         return Slot(self._uses, key, _Use(path, params))

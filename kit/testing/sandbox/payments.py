@@ -50,6 +50,10 @@ class Payments:
         self.intents.clear()
         self.refunds.clear()
 
+    def state(self) -> tuple[object, ...]:
+        """All that later answers depend on."""
+        return (list(self.intents.values()), self.refunds, self.keys.state(), repr(self._ids))
+
     async def serve(
         self, request: Request, execute: Callable[[], Reply], params: Mapping[str, str] | None = None
     ) -> Reply:

@@ -51,6 +51,10 @@ class Stock:
         self.reservations.clear()
         self._levels.clear()
 
+    def state(self) -> tuple[object, ...]:
+        """All that later answers depend on."""
+        return (self.reservations, self._levels, repr(self._ids))
+
     def set_level(self, sku: str, units: int) -> None:
         """Say how many units are free to be reserved from now on."""
         self._levels[sku] = units

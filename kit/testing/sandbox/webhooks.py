@@ -36,6 +36,10 @@ class Webhooks:
         """Forget every delivery."""
         self._seen.clear()
 
+    def state(self) -> tuple[object, ...]:
+        """All that later answers depend on."""
+        return tuple(sorted(self._seen))
+
     def routes(self) -> list[Route]:
         """The provider's endpoint."""
         return [Route(FULFILMENT_PATH, self._post, methods=["POST"])]

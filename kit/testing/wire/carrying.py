@@ -263,6 +263,11 @@ class Carrier:
             raise Unclassifiable(f"the answer to {answers.what} cannot be understood")
         return answer()
 
+    def withdrawn(self, request: Request, what: str) -> None:
+        """An admitted request that was never delivered: its client gave up on it."""
+        self.tell(request.system, f"{what} for {request.point}: nothing is done")
+        self._see(request, outcome=Outcome.NOT_STARTED)
+
     async def settle(self) -> None:
         """Let every late request land: the time is over within which they may."""
         await self._land(list(self._late))
