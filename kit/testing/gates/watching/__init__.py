@@ -4,9 +4,9 @@ The package imports nothing but the SDK when it is loaded, and its own modules r
 copies it beside another version of a service, whose kit may not have it.
 """
 
-from .asks import Activity, Ask
+from .asks import Activity, Ask, recorded
 from .differences import MISSING, Difference, compare
 from .reading import Reading
 from .watch import Task, Watched, watch
 
-__all__ = ["MISSING", "Activity", "Ask", "Difference", "Reading", "Task", "Watched", "compare", "watch"]
+__all__ = ["MISSING", "Activity", "Ask", "Difference", "Reading", "Task", "Watched", "compare", "recorded", "watch"]

@@ -1,0 +1,72 @@
+"""What another version of a service is asked, as a process in its folder.
+
+``python -m <this package> watch QUESTION ANSWER`` replays histories on that version's code; ``host`` runs its worker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import importlib
+import json
+import os
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from temporalio.api.history.v1 import History
+from temporalio.client import WorkflowHistory
+
+from . import hosting
+from .watch import watch
+
+
+def answer(question: dict[str, Any]) -> dict[str, Any]:
+    """Replay.
+
+    Args:
+        question: ``workflows``: classes as ``module:qualname``; ``histories``: pairs of an id and a serialized history.
+
+    Returns:
+        ``missing``: classes that this version does not have, with the reason; ``watched``: one for each history.
+    """
+    from kit.worker import ReliabilityPlugin  # noqa: PLC0415 - of the version that this process runs
+
+    found, missing = [], {}
+    for name in question["workflows"]:
+        try:
+            found.append(_load(name))
+        except (ImportError, AttributeError) as error:
+            missing[name] = f"{type(error).__name__}: {error}"
+    histories = [
+        WorkflowHistory(workflow_id, list(History.FromString(base64.b64decode(data)).events))
+        for workflow_id, data in question["histories"]
+    ]
+    watched = asyncio.run(watch(histories, workflows=found, plugins=[ReliabilityPlugin()])) if found else []
+    return {"missing": missing, "watched": [asdict(one) for one in watched]}
+
+
+def _load(name: str) -> Any:
+    module, _, path = name.partition(":")
+    found: Any = importlib.import_module(module)
+    for part in path.split("."):
+        found = getattr(found, part)
+    return found
+
+
+def main() -> None:
+    """The command."""
+    if sys.argv[1:] == ["host"]:
+        hosting.main()
+    command, question, written = sys.argv[1:]
+    if command != "watch":
+        raise SystemExit(f"unknown command {command!r}")
+    result = answer(json.loads(Path(question).read_text(encoding="utf-8")))
+    Path(written).write_text(json.dumps(result), encoding="utf-8")
+    sys.stdout.flush()
+    os._exit(0)  # the teardown of an interpreter that ran a worker aborts now and then
+
+
+if __name__ == "__main__":
+    main()

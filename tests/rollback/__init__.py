@@ -1,0 +1,1 @@
+"""Where `kit rollback-check` plays the runs of the reference checkout."""
