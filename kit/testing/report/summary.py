@@ -1,0 +1,151 @@
+"""The report as Markdown: what a pull request needs to see."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
+
+from kit.testing.report import graph, tables, words
+from kit.testing.report.findings import SEVERITY, Report
+from kit.testing.report.story import narrate
+from kit.testing.sweep.verdict import Cell, Counterexample
+
+LIMIT: Final = 65_536
+"""GitHub's limit for a comment, in characters. Stories that do not fit are left out, and it is said how many."""
+
+TOLD: Final = 3
+"""How many violations are told as stories; of the others only the command is given."""
+
+LISTED: Final = 30
+"""The most rows of a table of scenarios."""
+
+_MARKED: Final = re.compile(r"([\\`*_{}\[\]<>|#~])")
+"""Characters that mean something in GitHub's Markdown."""
+
+
+def summary(reports: Sequence[Report]) -> str:
+    """The summary of one or several workflows, at most `LIMIT` characters."""
+    for told in range(TOLD, -1, -1):
+        text = "\n".join(line for report in reports for line in _workflow(report, told=told))
+        if len(text) < LIMIT:
+            return text + "\n"
+    return text[: LIMIT - 80] + "\n\n… cut: the report is longer than a comment may be.\n"
+
+
+def escaped(text: str) -> str:
+    """A text that says in Markdown, and in a table's cell, what it says."""
+    return _MARKED.sub(r"\\\1", " ".join(text.split()))
+
+
+def code(text: str) -> str:
+    """A text as inline code, whatever is in it; a bar is escaped for tables."""
+    fence = "`" * (max((len(run) for run in re.findall("`+", text)), default=0) + 1)
+    pad = " " if text.startswith("`") or text.endswith("`") else ""
+    return f"{fence}{pad}{' '.join(text.split())}{pad}{fence}".replace("|", "\\|")
+
+
+def _workflow(report: Report, *, told: int) -> Iterator[str]:
+    verdict = report.verdict
+    safe = verdict.safe
+    found = "no violation" if safe else words.count(len(verdict.violations), "counterexample")
+    yield f"## {'✓' if safe else words.VIOLATED} {escaped(verdict.workflow)}: {found} for ≤ {verdict.depth} faults\n"
+    yield escaped(str(verdict)) + ".\n"
+    if verdict.violations:
+        yield from _violations(report, told=told)
+    if report.claims:
+        yield "### How far it can be taken back\n"
+        yield from (f"- **{claim.topic}**: {escaped(claim.text)}" for claim in report.claims)
+        yield ""
+    if report.effects is not None:
+        yield "### What it does to the world\n"
+        yield f"```mermaid\n{graph.mermaid(report.effects)}```\n"
+    yield "### Reversibility\n"
+    yield from _table(
+        ("call", *(_marked(ending) for ending in _ENDINGS), f"{words.VIOLATED} violated"), _totals(report)
+    )
+    yield from _folded("Every fault at every call", _matrix(report))
+    if report.asked:
+        yield "### Where a person is asked\n"
+        yield from _table(
+            ("operation", "asked", "question", "may answer", "for example"),
+            (_asked(row) for row in tables.asks(report)),
+        )
+    if verdict.differences:
+        rows = [[escaped(cell) for cell in tables.difference(one)] for one in verdict.differences[:LISTED]]
+        number = words.count(len(verdict.differences), "scenario")
+        lines = _table(("faults", "ends", "each alone"), rows)
+        yield from _folded(f"{number} of several faults end as none of their faults does alone", lines)
+    yield from _folded("Bound, counts and assumptions", _bound(report))
+
+
+def _violations(report: Report, *, told: int) -> Iterator[str]:
+    yield "### What breaks\n"
+    for number, one in enumerate(report.verdict.violations[:LISTED]):
+        yield f"- {escaped(_broken(one))}\n  {code(one.command)}"
+        if number < told:
+            story = narrate(one.run)
+            fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", story)), default=0))
+            block = "\n".join(f"  {line}" for line in (f"{fence}text", *story.splitlines(), fence))
+            yield f"\n  <details><summary>The story</summary>\n\n{block}\n\n  </details>\n"
+    more = len(report.verdict.violations) - LISTED
+    yield f"\n… and {more} more.\n" if more > 0 else ""
+
+
+def _broken(one: Counterexample) -> str:
+    return "; ".join(dict.fromkeys(f"{violation.invariant}: {violation.text}" for violation in one.run.violations))
+
+
+_ENDINGS: Final = tuple(reversed(SEVERITY))
+
+
+def _marked(ending: object) -> str:
+    return next(f"{mark} {known.value}" for known, mark in words.MARKS.items() if known == ending)
+
+
+def _totals(report: Report) -> Iterator[list[str]]:
+    """One row for each call: how the scenarios ended in which some fault struck it."""
+    for place in report.places:
+        cells = [cell for kind in report.kinds if (cell := report.cell(place, kind)) is not None]
+        counts = [sum(cell.alone.get(e, 0) + cell.together.get(e, 0) for cell in cells) for e in _ENDINGS]
+        violated = sum(cell.violated for cell in cells)
+        yield [code(str(place)), *(f"{number:,}" if number else "" for number in (*counts, violated))]
+
+
+def _matrix(report: Report) -> Iterator[str]:
+    """Kinds of fault as rows: their names are longer than a column is wide."""
+    yield "Alone; after “+” together with others. " + ", ".join(_marked(e) for e in _ENDINGS) + ".\n"
+    rows = ([kind.value, *(_cell(report.cell(place, kind)) for place in report.places)] for kind in report.kinds)
+    yield from _table(("fault", *(code(str(place)) for place in report.places)), rows)
+
+
+def _cell(cell: Cell | None) -> str:
+    if cell is None:
+        return ""
+    violated = f"**{words.VIOLATED}{cell.violated}** " if cell.violated else ""
+    together = " + " + " ".join(tables.counted(cell.together)) if cell.together else ""
+    return violated + " ".join(tables.counted(cell.alone)) + together
+
+
+def _asked(row: Sequence[str]) -> list[str]:
+    operation, owner, question, choices, example, _ = row
+    return [code(operation), escaped(owner), escaped(question), escaped(choices), code(example)]
+
+
+def _bound(report: Report) -> Iterator[str]:
+    yield from _table(("what", "how much"), ([escaped(cell) for cell in row] for row in tables.counts(report)))
+    yield "Taken for granted:\n"
+    yield from (f"- {escaped(assumption)}" for assumption in report.verdict.assumptions)
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    yield f"| {' | '.join(head)} |"
+    yield "|" + "---|" * len(head)
+    yield from (f"| {' | '.join(row)} |" for row in rows)
+    yield ""
+
+
+def _folded(title: str, lines: Iterable[str]) -> Iterator[str]:
+    yield f"<details><summary>{title}</summary>\n"
+    yield from lines
+    yield "\n</details>\n"

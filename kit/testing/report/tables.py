@@ -1,0 +1,248 @@
+"""The tables of the page: matrix, rollback strip, questions to people, pairs, and the box with the bound."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Final
+
+from kit.contract import Role
+from kit.testing.faults import FaultKind
+from kit.testing.report import words
+from kit.testing.report.findings import SEVERITY, Asked, Report, worst
+from kit.testing.report.markup import Markup, join, tag
+from kit.testing.runs import Ending
+from kit.testing.sweep.verdict import Cell, Difference, Place
+
+PAIRS: Final = 200
+"""How many scenarios of several faults are shown; the page says how many more there are."""
+
+NAMED: Final = 40
+"""How many points that were not faulted are named."""
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Markup:
+    """A list of rows, which becomes a list of cards on a narrow screen."""
+    return tag(
+        "div",
+        tag(
+            "table",
+            tag("thead", tag("tr", *(tag("th", name, scope="col") for name in head))),
+            tag(
+                "tbody",
+                *(
+                    tag("tr", *(tag("td", cell, data_head=name) for name, cell in zip(head, row, strict=True)))
+                    for row in rows
+                ),
+            ),
+            class_="list cards",
+        ),
+        class_="scroll",
+    )
+
+
+# -- the matrix --------------------------------------------------------------------------------------------------------
+
+
+def matrix(report: Report) -> Markup:
+    """Operations and their roles against kinds of fault."""
+    kinds = report.kinds
+    seams = [tag("th", seam.value, colspan=number, scope="colgroup") for seam, number in report.seams]
+    heads = [
+        tag("th", tag("span", kind.value.replace("_", " "), title=words.fault(kind)), scope="col") for kind in kinds
+    ]
+    rows = [tag("tr", *_row(report, place), class_=_sub(place)) for place in report.places]
+    return join(
+        tag(
+            "p",
+            "Each cell counts the scenarios in which the fault struck that method alone, by how they ended; after “+”, "
+            "those in which it struck together with others. An empty cell: the fault cannot strike there.",
+        ),
+        tag("ul", *_legend(report), class_="legend filter"),
+        tag(
+            "div",
+            tag(
+                "table",
+                tag("thead", tag("tr", tag("th", ""), *seams), tag("tr", tag("th", "call"), *heads)),
+                tag("tbody", *rows),
+                class_="matrix",
+            ),
+            class_="scroll",
+            data_matrix=True,
+            tabindex=0,
+            role="region",
+            aria_label="reversibility matrix",
+        ),
+    )
+
+
+def _sub(place: Place) -> str | None:
+    return None if place.role is Role.ACTION else "sub"
+
+
+def _legend(report: Report) -> Iterator[Markup]:
+    counts = report.verdict.counts
+    for ending in reversed(SEVERITY):
+        if number := counts.endings.get(ending, 0):
+            text = f"{words.ENDINGS[ending]} ({number:,})"
+            yield tag("li", tag("span", tag("b", words.MARKS[ending]), text, class_=f"chip {ending.value}"))
+    text = f"violated: an invariant does not hold ({counts.violating:,})"
+    yield tag("li", tag("span", tag("b", words.VIOLATED), text, class_="chip violated"))
+
+
+def _row(report: Report, place: Place) -> Iterator[Markup]:
+    yield tag("th", str(place), scope="row")
+    for kind in report.kinds:
+        yield _cell(report.cell(place, kind), place, kind)
+
+
+def _cell(cell: Cell | None, place: Place, kind: FaultKind) -> Markup:
+    if cell is None or not (cell.alone or cell.together):
+        return tag("td")
+    ending = worst(cell.alone or cell.together)
+    endings = sorted({*cell.alone, *cell.together})
+    violated = ["violated"] if cell.violated else []
+    lines = [f"{words.VIOLATED}{cell.violated}"] if violated else []
+    lines.extend(counted(cell.alone))
+    together = "+ " + " ".join(counted(cell.together)) if cell.together else ""
+    example = f", such as {cell.example}" if cell.example else ""
+    return tag(
+        "td",
+        *(join(line, tag("br")) for line in lines),
+        tag("small", together) if together else "",
+        class_="violated" if violated else ending.value if ending else None,
+        data_endings=" ".join([*violated, *endings]),
+        title=f"{place}: {words.fault(kind)}{example}",
+    )
+
+
+def counted(endings: Mapping[Ending, int]) -> list[str]:
+    """Endings as their marks, each with its number."""
+    return [f"{words.MARKS[ending]}{endings[ending]:,}" for ending in reversed(SEVERITY) if endings.get(ending)]
+
+
+# -- the rest ----------------------------------------------------------------------------------------------------------
+
+
+def strip(report: Report) -> Markup:
+    """How far the workflow's behaviour can be taken back."""
+    cards = [
+        tag(
+            "div",
+            tag("h3", claim.topic, tag("em", claim.answer.value)),
+            tag("p", claim.text),
+            tag("ul", *(tag("li", reason) for reason in claim.because)) if claim.because else "",
+            class_=claim.answer.value,
+        )
+        for claim in report.claims
+    ]
+    if not cards:
+        return Markup()
+    return join(
+        tag("div", *cards, class_="strip"),
+        tag("p", *tried(report), class_="quiet"),
+    )
+
+
+def tried(report: Report) -> Iterator[str]:
+    """What the sweep has seen of it, in sentences."""
+    yield "This follows from the definition and the contracts. "
+    for kind, what in (
+        (FaultKind.CANCEL_DURING, "Runs were cancelled at work"),
+        (FaultKind.STARTED_AGAIN, "The same request was started again"),
+        (FaultKind.HANDED_OVER, "Runs were handed over to the previous version"),
+    ):
+        cells = [cell for (_, tried), cell in report.verdict.matrix.items() if tried is kind]
+        number = sum(sum(cell.alone.values()) + sum(cell.together.values()) for cell in cells)
+        wrong = sum(cell.violated for cell in cells)
+        said = "every invariant held" if not wrong else f"{words.count(wrong, 'time')} an invariant did not hold"
+        yield (
+            f"{what} in {words.count(number, 'scenario')}: {said}. " if number else f"{what}: not tried in this sweep. "
+        )
+
+
+def asked(report: Report) -> Markup:
+    """The questions that park runs."""
+    if not report.asked:
+        return tag("p", "No run of this sweep waits for a person.")
+    return join(
+        tag("p", "Each question once, as the first run that parks puts it."),
+        table(("operation", "asked", "question", "may answer", "for example", "after an answer"), asks(report)),
+    )
+
+
+def asks(report: Report) -> list[tuple[str, ...]]:
+    """The questions, as rows: operation, who is asked, question, choices, a scenario, how it ended after an answer."""
+    return [_question(found) for found in report.asked]
+
+
+def _question(found: Asked) -> tuple[str, ...]:
+    task = found.task
+    runbook = f" (runbook: {task.runbook})" if task.runbook else ""
+    after = ", ".join(f"{words.MARKS[ending]} {ending.value}" for ending in found.repaired) or "not answered"
+    name = f"undo of {task.operation}" if task.undo else task.operation
+    return name, task.owner + runbook, task.question, ", ".join(task.choices), str(found.example), after
+
+
+def differences(report: Report) -> Markup:
+    """Scenarios of several faults that end as none of their faults does alone."""
+    found = report.verdict.differences
+    if not found:
+        if report.verdict.depth < 2:
+            return Markup()
+        return tag("p", "None: every scenario of several faults ends as one of its faults does alone.")
+    rows = [difference(one) for one in found[:PAIRS]]
+    more = f" {len(found) - PAIRS:,} more are not shown." if len(found) > PAIRS else ""
+    return join(
+        tag("p", f"All other scenarios of several faults end as one of their faults does alone.{more}"),
+        tag(
+            "details",
+            tag("summary", words.count(len(found), "scenario")),
+            table(("faults", "ends", "each alone"), rows),
+            open=len(found) <= 12,
+        ),
+    )
+
+
+def difference(one: Difference) -> tuple[str, str, str]:
+    """One of them, as a row."""
+    alone = [f"{words.MARKS[ending]} {ending.value}" if ending else "cannot strike alone" for ending in one.alone]
+    mark = f"{words.VIOLATED} violated, " if one.violated else ""
+    return str(one.scenario), f"{mark}{words.MARKS[one.ending]} {one.ending.value}", "; ".join(alone)
+
+
+def bound(report: Report) -> Markup:
+    """What the verdict says, what it was got from, and what it takes for granted."""
+    return join(
+        table(("what", "how much"), counts(report)),
+        tag("h3", "Taken for granted"),
+        tag("ul", *(tag("li", assumption) for assumption in report.verdict.assumptions)),
+    )
+
+
+def counts(report: Report) -> list[tuple[str, str]]:
+    """The bound and the counts, as rows."""
+    verdict = report.verdict
+    counts = verdict.counts
+    return [
+        ("bound", f"at most {words.count(verdict.depth, 'fault')} in a scenario"),
+        (
+            "kinds of fault",
+            f"{len(verdict.kinds)} of {len(FaultKind)}: {', '.join(kind.value for kind in verdict.kinds)}",
+        ),
+        (
+            "scenarios",
+            f"{counts.scenarios:,}: {counts.runs:,} run to the end, {counts.stopped:,} until the rest was known",
+        ),
+        *((f"not run: {reason.value}", f"{number:,}") for reason, number in counts.reduced.items()),
+        ("histories", f"{counts.histories:,} distinct, {counts.replays:,} replayed by a fresh instance"),
+        ("points", f"{counts.faulted} faulted of {counts.reachable} reachable"),
+        ("not faulted", _some([str(point) for point in verdict.unfaulted]) or "none"),
+        ("engine", f"{verdict.engine}, seed {verdict.seed}{', nothing left out (oracle)' if verdict.oracle else ''}"),
+        *((f"engine: {name}", f"{number:,}") for name, number in counts.engine.items()),
+        ("code", verdict.code_hash),
+    ]
+
+
+def _some(names: Sequence[str]) -> str:
+    more = len(names) - NAMED
+    return ", ".join(names[:NAMED]) + (f" and {more:,} more" if more > 0 else "")
