@@ -32,21 +32,22 @@ def dist_info(wheel: zipfile.ZipFile) -> str:
 
 @pytest.mark.slow
 def test_wheel_holds_every_file_of_the_kit_and_no_other(wheel: zipfile.ZipFile) -> None:
-    """What is committed under `kit/` is in the wheel (migrations and `py.typed` too); the service is not."""
+    """What is committed under `kit/` is in the wheel, and the pytest plugin; the service is not."""
     ours = {str(path.relative_to(CHECKOUT)) for path in committed_files()}
 
     shipped = {name for name in wheel.namelist() if not name.startswith(f"{dist_info(wheel)}/")}
 
-    assert shipped == {name for name in ours if name.startswith("kit/")}
+    assert shipped == {name for name in ours if name.startswith("kit/")} | {"kit_pytest.py"}
     assert "kit/py.typed" in shipped
 
 
 @pytest.mark.slow
 def test_wheel_brings_the_command_and_the_licence(wheel: zipfile.ZipFile) -> None:
-    """Installing the wheel gives the `kit` command, and the licence comes along."""
+    """Installing the wheel gives the `kit` command and the pytest plugin, and the licence comes along."""
     metadata = dist_info(wheel)
 
     entry_points = wheel.read(f"{metadata}/entry_points.txt").decode()
 
     assert "kit = kit.cli:main" in entry_points
+    assert "[pytest11]\nkit = kit_pytest\n" in entry_points
     assert f"{metadata}/licenses/LICENSE" in wheel.namelist()

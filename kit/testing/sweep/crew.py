@@ -14,12 +14,15 @@ from types import TracebackType
 from typing import Any, Final, Protocol, Self
 
 from kit.errors import DefinitionError
-from kit.testing.engines.protocol import Engine
+from kit.testing.engines.protocol import Engine, Foreseeing
 from kit.testing.sweep.running import Found, Piece, carry_out
 from kit.testing.world import Subject
 
 WAITING_PIECES: Final = 3
 """How many pieces are ready for each process, so that it never waits for this one."""
+
+AT_ONCE: Final = 8
+"""How many pieces are given at the same time to an engine that waits for a server: more than it runs at once."""
 
 
 class Crew(Protocol):
@@ -36,16 +39,14 @@ class Alone:
     Args:
         engine: Entered by the caller.
         subject: What is under faults.
-        at_once: How many pieces are carried out at the same time.
     """
 
     engine: Engine
     subject: Subject
-    at_once: int = 1
 
     async def carry_out(self, pieces: Iterator[Piece]) -> AsyncIterator[list[Found]]:
-        """Carry pieces out, in order; with ``at_once`` more than 1 they overlap."""
-        if self.at_once == 1:
+        """Carry pieces out, in order; an engine that waits for a server gets several at the same time."""
+        if isinstance(self.engine, Foreseeing):
             for piece in pieces:
                 yield await carry_out(piece, engine=self.engine, subject=self.subject)
             return
@@ -53,7 +54,7 @@ class Alone:
         def start(piece: Piece) -> Awaitable[list[Found]]:
             return asyncio.create_task(carry_out(piece, engine=self.engine, subject=self.subject))
 
-        async for found in _in_order(pieces, start=start, at_once=self.at_once):
+        async for found in _in_order(pieces, start=start, at_once=AT_ONCE):
             yield found
 
 

@@ -60,11 +60,6 @@ def name_of(engine: Choice) -> str:
     return engine.__name__ if isinstance(engine, type) else type(engine).__name__
 
 
-def at_once(engine: Engine) -> int:
-    """How many scenarios the engine likes to run at the same time. One, if it does not say."""
-    return int(getattr(engine, "at_once", 1))
-
-
 async def run_scenario(
     subject: Subject, scenario: Scenario | str, *, engine: Choice = SIMULATION, strict: bool = True
 ) -> Run:

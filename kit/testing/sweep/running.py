@@ -40,14 +40,12 @@ class Piece:
         faults: The further faults, one scenario each; all strike at one point.
         states: States that scenario passed through after its faults, and how many requests had been seen then.
         last: Whether nothing follows from these scenarios: the bound is reached.
-        oracle: Whether everything is run to its end for real.
     """
 
     outcome: Outcome
     faults: tuple[Fault, ...]
     states: Mapping[str, int] = field(default_factory=dict)
     last: bool = False
-    oracle: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +80,7 @@ async def carry_out(piece: Piece, *, engine: Engine, subject: Subject) -> list[F
         UnsupportedScenario: The engine does not model what one of them needs.
         DefinitionError: Two runs were in the same state and ended differently: the world does not tell all its state.
     """
-    if not isinstance(engine, Foreseeing) or piece.oracle:
+    if not isinstance(engine, Foreseeing):
         scenarios = [_with(piece.outcome.scenario, fault) for fault in piece.faults]
         runs = await asyncio.gather(*(engine.run(subject, scenario) for scenario in scenarios))
         return [

@@ -13,7 +13,7 @@ from kit.testing.faults import FaultKind, Scenario
 from kit.testing.runs import Run
 from kit.testing.sweep.assumptions import assumptions
 from kit.testing.sweep.crew import Alone, Crew, Processes
-from kit.testing.sweep.engines import SIMULATION, Choice, at_once, builder, name_of
+from kit.testing.sweep.engines import SIMULATION, Choice, builder, name_of
 from kit.testing.sweep.exploring import Exploration
 from kit.testing.sweep.oracle import Oracle
 from kit.testing.sweep.shrinking import shrink
@@ -83,7 +83,7 @@ async def sweep(
         if oracle:
             await Oracle(own, wanted, tally, chosen, depth).explore(clean)
         else:
-            crew: Crew = Alone(own, wanted, at_once(own))
+            crew: Crew = Alone(own, wanted)
             if workers > 1 and depth > 0:
                 crew = await stack.enter_async_context(Processes(builder(engine), wanted, workers=workers))
             await Exploration(crew, tally, chosen, depth).explore(clean, states=states)
