@@ -8,6 +8,7 @@ The service says in its own ``pyproject.toml`` where its parts are, as ``"module
     workflows = "temporal.app:WORKFLOWS"     # the workflow classes of the workers
     connectors = "temporal.app:CONNECTORS"   # their connector classes
     sources = ["activities", "workflows"]    # the folders and files that `kit lint` reads
+    subjects = "tests.worlds:SUBJECTS"       # what `kit verify` puts under faults: `kit.testing.Subject` objects
 
 The nearest such file from the current folder upwards counts, and its folder is put on the import path. So the kit
 imports no service, and works in any.
@@ -20,10 +21,13 @@ import sys
 import tomllib
 from collections.abc import Awaitable
 from pathlib import Path
-from typing import Any, Final, Protocol, cast
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from kit.errors import DefinitionError
 from kit.worker import Connector
+
+if TYPE_CHECKING:
+    from kit.testing.world import Subject
 
 PROJECT_FILE: Final = "pyproject.toml"
 TABLE: Final = "tool.kit"
@@ -87,6 +91,24 @@ def find_connectors(start: Path | None = None) -> tuple[type[Connector], ...]:
     return found
 
 
+def find_subjects(start: Path | None = None) -> tuple[Subject, ...]:
+    """What the service around ``start``, by default the current folder, puts under faults.
+
+    Raises:
+        DefinitionError: There is nothing, or something else, with what to write where.
+    """
+    where, found = _target("subjects", start)
+    # By its attributes: whoever only starts a worker does not load the proof.
+    wrong = [item for item in found if not hasattr(item, "world")] if isinstance(found, list | tuple) else [found]
+    if wrong or not found:
+        raise DefinitionError(
+            where,
+            rule=f"it is {found!r}, not a tuple of subjects",
+            fix="list kit.testing.Subject(...) objects in a tuple, one for each workflow",
+        )
+    return tuple(found)
+
+
 def find_sources(start: Path | None = None) -> tuple[Path, ...]:
     """The folders and files of the service around ``start`` that ``kit lint`` reads.
 
@@ -111,6 +133,16 @@ def find_folder(start: Path | None = None) -> Path:
         DefinitionError: There is no service.
     """
     return _settings(start or Path.cwd())[0]
+
+
+def find_optional(entry: str, start: Path | None = None) -> tuple[str, Any] | None:
+    """What an entry names that a service may leave out, with its ``"module:attribute"``; ``None`` when it does.
+
+    Raises:
+        DefinitionError: It is there and leads nowhere.
+    """
+    name = _settings(start or Path.cwd())[1].get(entry)
+    return None if name is None else (str(name), _target(entry, start)[1])
 
 
 def _find_classes(entry: str, start: Path | None) -> tuple[type, ...]:

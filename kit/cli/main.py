@@ -22,6 +22,12 @@ app = App(
 )
 # By its name, so that the other commands do not wait for a SQL library to load.
 app.command("kit.cli.ledger:ledger", name="ledger", help="Prepare a database for the ledger, and read what it says.")
+app.command("kit.cli.map:map", name="map", help="Print the effects of a workflow: order, effect, once, key, undo.")
+app.command(
+    "kit.cli.verify:verify",
+    name="verify",
+    help="Put workflows under every fault at every point, and check every invariant.",
+)
 app.command("kit.cli.replay:replay", name="replay", help="Replay recorded histories on the code of now.")
 
 

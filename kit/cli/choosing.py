@@ -1,0 +1,66 @@
+"""Which workflow, operation or class of the service a command is about, with a word for whoever misspells it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from typing import TypeVar
+
+from kit.errors import DefinitionError
+from kit.testing.faults import Scenario
+from kit.testing.report.side_effects import name_of
+from kit.testing.world import Subject
+
+T = TypeVar("T")
+
+
+def subjects_named(found: Iterable[Subject]) -> dict[str, Subject]:
+    """Subjects by the type of their workflow.
+
+    Raises:
+        DefinitionError: Two have the same.
+    """
+    named: dict[str, Subject] = {}
+    for subject in found:
+        name = name_of(subject.workflow)
+        if name in named:
+            raise DefinitionError(
+                f"subject {name!r}",
+                rule="there are two of this workflow",
+                fix="keep one, or give the second workflow a name of its own",
+            )
+        named[name] = subject
+    return named
+
+
+def chosen(named: Mapping[str, T], wanted: str, *, what: str) -> T:
+    """One of several things by its name.
+
+    Raises:
+        DefinitionError: There is none of that name; the message names the nearest.
+    """
+    if wanted not in named:
+        known = ", ".join(sorted(named)) or "none"
+        raise DefinitionError(f"{what} {wanted!r}", rule=f"there is none; there is {known}", fix=_fix(wanted, named))
+    return named[wanted]
+
+
+def check_operations(scenario: Scenario, known: Iterable[str]) -> None:
+    """Refuse a scenario whose faults are at operations that the workflow does not have.
+
+    Raises:
+        DefinitionError: With the nearest name.
+    """
+    names = list(known)
+    for fault in scenario.faults:
+        if names and fault.point.operation not in names:
+            raise DefinitionError(
+                f"fault {str(fault)!r}",
+                rule=f"the workflow has no operation {fault.point.operation!r}; it has {', '.join(sorted(names))}",
+                fix=_fix(fault.point.operation, names),
+            )
+
+
+def _fix(wanted: str, known: Iterable[str]) -> str:
+    near = get_close_matches(wanted, list(known), n=1, cutoff=0.5)
+    return f"write {near[0]!r}, if that is what you mean" if near else "use one of these"
