@@ -29,6 +29,11 @@ app.command(
     help="Put workflows under every fault at every point, and check every invariant.",
 )
 app.command("kit.cli.replay:replay", name="replay", help="Replay recorded histories on the code of now.")
+app.command(
+    "kit.cli.rollback:rollback",
+    name="rollback-check",
+    help="Can the previous version finish what the new one began, and the other way round?",
+)
 
 
 @app.command

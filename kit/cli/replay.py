@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import json as documents
+import logging
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 from temporalio.client import Client
 from temporalio.envconfig import ClientConfig
 from temporalio.service import RPCError
 
-from kit.cli.discovery import find_folder, find_workflows
+from kit.cli.choosing import chosen, subjects_named
+from kit.cli.discovery import find_folder, find_subjects, find_workflows
 from kit.errors import DefinitionError
 from kit.testing.gates.explaining import told
 from kit.testing.gates.histories import FOLDER, Recording, of_events, read, read_all
+from kit.testing.gates.recording import record
 from kit.testing.gates.replaying import Replayed, check
 from kit.worker import ReliabilityPlugin
 
@@ -64,6 +67,38 @@ async def check_histories(
     found = await check(recordings, workflows=find_workflows())
     _print(found, as_json=json)
     return 0 if all(one.unchanged if strict else one.fits for one in found) else 1
+
+
+@replay.command(name="record")
+async def record_histories(
+    workflow: str | None = None,
+    *,
+    only: tuple[str, ...] = (),
+    folder: Path | None = None,
+    engine: Literal["simulation", "server"] = "simulation",
+) -> int:
+    """Record histories of the service's subjects, in place of those that were recorded before.
+
+    Args:
+        workflow: The workflow's type; by default all of the service's subjects.
+        only: Record this scenario, by the id that a sweep prints, and leave the others. May be repeated. By default as
+            few are kept as cover every ending, event and activity of the clean run and every single fault.
+        folder: Where to; by default the service's tests/histories.
+        engine: The simulation, or a real server that skips time.
+    """
+    logging.getLogger().addHandler(logging.NullHandler())  # every failed attempt is meant to fail here
+    subjects = subjects_named(find_subjects())
+    wanted = subjects.values() if workflow is None else [chosen(subjects, workflow, what="workflow")]
+    if only and len(list(wanted)) > 1:
+        raise DefinitionError(
+            f"scenario {only[0]!r}", rule="there are several workflows", fix=f"name one of {', '.join(subjects)}"
+        )
+    home = folder or find_folder() / FOLDER
+    for subject in wanted:
+        for file in await record(subject, home, scenarios=only, engine=engine):
+            found = read(file, folder=home)
+            print(f"{found.name}  {found.scenario}: {found.ending}, {len(found.events)} events")
+    return 0
 
 
 def _print(found: Sequence[Replayed], *, as_json: bool) -> None:
