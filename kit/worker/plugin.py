@@ -24,6 +24,7 @@ from kit.errors import DefinitionError, KitError
 from kit.ledger.protocol import Ledger
 from kit.worker.activities import Served, activities_of
 from kit.worker.connector import Connector
+from kit.worker.context import elapsed
 from kit.worker.guard import Guard
 from kit.worker.starting import StartInterceptor
 from kit.workflow import SagaWorkflow
@@ -52,6 +53,7 @@ class ReliabilityPlugin(SimplePlugin):
         connectors: One for each operation the worker's workflows use.
         retention: How long settled rows are kept; at least any saga's deadline + replay window.
         tracing: Trace clients, workflows and activities with OpenTelemetry, through the process's tracer provider.
+        clock: Seconds that only go forward, for circuit breakers and rate limits; for tests in which time is skipped.
 
     Raises:
         DefinitionError: Two connectors serve one operation, two operations share a key template, two dependencies
@@ -66,6 +68,7 @@ class ReliabilityPlugin(SimplePlugin):
         connectors: Sequence[Connector] = (),
         retention: timedelta = DEFAULT_RETENTION,
         tracing: bool = False,
+        clock: Callable[[], float] = elapsed,
     ) -> None:
         self._served = _serve(connectors)
         self._connectors = tuple(connectors)
@@ -80,7 +83,9 @@ class ReliabilityPlugin(SimplePlugin):
                 rule="connectors without a ledger: nothing would know which effects have happened",
                 fix="give ledger=SqliteLedger(path) or ledger=PostgresLedger(dsn)",
             )
-        activities = [] if ledger is None else activities_of(Guard(ledger, retention=retention), self._served)
+        activities = (
+            [] if ledger is None else activities_of(Guard(ledger, retention=retention, clock=clock), self._served)
+        )
         super().__init__(
             "kit.ReliabilityPlugin",
             data_converter=_data_converter,

@@ -1,4 +1,4 @@
-"""The travel agency of the workflow tests, on the wire: a saga of any shape, and a provider that keeps its own record."""
+"""The travel agency of the workflow tests, on the wire: a saga of any shape, and a provider with its own record."""
 
 from __future__ import annotations
 

@@ -5,18 +5,20 @@ waited for in real time. In a scenario with such a fault the activities it can s
 when the workflow schedules them; leases and cut-offs follow the attempt's own timeout, so nothing else changes.
 
 A short timeout on a busy machine may end an attempt that does not hang at all. That is noticed: an attempt that has
-answered in time, and is followed by another one all the same, disturbs the scenario, and it is run again.
+answered for good, and is followed by another one all the same, disturbs the scenario, and it is run again.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Final
 
 from temporalio import activity
+from temporalio.exceptions import ApplicationError
 from temporalio.worker import (
     ActivityInboundInterceptor,
     ExecuteActivityInput,
@@ -48,7 +50,7 @@ HANGING: Final = frozenset(
 """Faults under which an attempt lasts as long as it may, or longer."""
 
 _IN_TIME: Final = 0.9
-"""An answer after this part of the timeout may have come too late: that is what a hanging attempt does."""
+"""A result after this part of the timeout may have come too late: that is what an attempt does that freezes."""
 
 
 def struck(scenario: Scenario, kinds: frozenset[FaultKind]) -> frozenset[str]:
@@ -69,7 +71,8 @@ class AtWork:
     Attributes:
         running: How many are at work. One that has died with its worker is not.
         begun: How many there have been.
-        disturbed: Which activity answered in time and was not heard, if one did.
+        disturbed: Which activity answered for good and was not heard, if one did.
+        answered: Those that have, by run and id.
     """
 
     stirred: Callable[[], None]
@@ -77,6 +80,19 @@ class AtWork:
     begun: int = 0
     disturbed: str | None = None
     answered: set[tuple[str, str]] = field(default_factory=set)
+    latest: float = 0.0
+
+    def clock(self) -> float:
+        """Seconds that only go forward, by the server's clock: it skips time, and the attempt that asks knows it."""
+        began = _began.get()
+        if began is not None:
+            started_at, since = began
+            self.latest = max(self.latest, started_at + asyncio.get_running_loop().time() - since)
+        return self.latest
+
+
+_began: Final[ContextVar[tuple[float, float] | None]] = ContextVar("kit_server_attempt_began", default=None)
+"""When the running attempt began: by the server's clock, and by the event loop's."""
 
 
 class Answers(Interceptor):
@@ -98,7 +114,12 @@ class Answers(Interceptor):
                     at_work.disturbed = f"{info.activity_type}, attempt {info.attempt - 1}"
                 clock = asyncio.get_running_loop()
                 began = clock.time()
-                result = await super().execute_activity(input)
+                try:
+                    result = await super().execute_activity(input)
+                except ApplicationError as error:
+                    if error.non_retryable:
+                        at_work.answered.add(which)
+                    raise
                 if clock.time() - began < timeout * _IN_TIME:
                     at_work.answered.add(which)
                 return result
@@ -127,8 +148,10 @@ class Counting(Interceptor):
                 at_work.running += 1
                 at_work.begun += 1
                 at_work.stirred()
+                info = activity.info()
+                _began.set((info.started_time.timestamp(), asyncio.get_running_loop().time()))
                 try:
-                    await begins(activity.info())
+                    await begins(info)
                     return await super().execute_activity(input)
                 finally:
                     at_work.running -= 1

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import warnings
 from datetime import timedelta
 from typing import Final, Self
 
 from temporalio.client import Client
+from temporalio.runtime import LoggingConfig, Runtime, TelemetryConfig, TelemetryFilter
 from temporalio.testing import WorkflowEnvironment
 
 from kit.errors import UnsupportedScenario
@@ -21,6 +24,10 @@ from kit.workflow import SagaWorkflow
 
 ATTEMPT: Final = timedelta(milliseconds=400)
 """The start-to-close timeout of attempts that may hang: what a worker that dies costs, in real time."""
+
+INSISTING: Final = timedelta(milliseconds=700)
+"""The same, where the result cannot be written down: the guard insists until its next pause would not fit. With this it
+gives up half-way, and its report comes in time."""
 
 PATIENCE: Final = 4
 """How much longer attempts may take when a scenario is run again because the machine was too slow for it."""
@@ -53,7 +60,7 @@ class ServerEngine:
         self._started = 0
 
     async def __aenter__(self) -> Self:
-        self._server = await start_time_skipping(namespaces=self._namespaces)
+        self._server = await start_time_skipping(namespaces=self._namespaces, runtime=_quiet())
         for namespace in self._namespaces:
             config = self._server.client.config()
             config["namespace"] = namespace
@@ -71,9 +78,12 @@ class ServerEngine:
             UnsupportedScenario: A fault that cannot strike a local activity; or a machine that is too slow for it.
         """
         _refuse(subject, scenario)
+        # The SDK warns of a cancellation that finds its attempt over: that is a scenario, and nobody's mistake.
+        warnings.filterwarnings("ignore", message="Cannot find activity to cancel", category=UserWarning)
         client = await self._free.get()
         try:
-            attempt = ATTEMPT
+            unrecorded = any(fault.kind is FaultKind.UNRECORDED for fault in scenario.faults)
+            attempt = INSISTING if unrecorded else ATTEMPT
             for _ in range(TRIES):
                 run, disturbed = await self._once(client, subject, scenario, attempt)
                 if disturbed is None:
@@ -101,6 +111,13 @@ class ServerEngine:
         async with scene:
             run = await conclude(scene, subject=subject, wire=scene.wire, world=scene.world)
         return run, scene.at_work.disturbed
+
+
+@functools.cache
+def _quiet() -> Runtime:
+    """The SDK's runtime, which says nothing of what scenarios do on purpose: answers of attempts that are over."""
+    logging = LoggingConfig(filter=TelemetryFilter(core_level="ERROR", other_level="ERROR"))
+    return Runtime(telemetry=TelemetryConfig(logging=logging))
 
 
 def _refuse(subject: Subject, scenario: Scenario) -> None:

@@ -61,7 +61,9 @@ class Scene:
         self.wire = Wire(scenario, self)
         self.world = subject.world(self.wire)
         self.at_work = AtWork(self._stir)
-        plugin = ReliabilityPlugin(ledger=self.wire.ledger(self.world.ledger), connectors=self.world.connectors)
+        plugin = ReliabilityPlugin(
+            ledger=self.wire.ledger(self.world.ledger), connectors=self.world.connectors, clock=self.at_work.clock
+        )
         config = client.config()
         config["plugins"] = [plugin]
         self._client = Client(**config)
