@@ -1,0 +1,140 @@
+"""Virtual time: an event loop that never waits, and the seed that decides who is first at one instant."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, NoReturn, Protocol, TypeVar
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from kit.errors import UnsupportedScenario
+
+T = TypeVar("T")
+
+EPOCH: Final = datetime(2026, 1, 1, tzinfo=UTC)
+"""When every simulation starts."""
+
+_EPOCH_US: Final = int(EPOCH.timestamp()) * 1_000_000
+
+
+class NothingLeft(RuntimeError):
+    """Nothing is ready and nothing is due: what is awaited would never come."""
+
+
+class Idle(Protocol):
+    """Called when nothing is ready and nothing is due."""
+
+    def __call__(self, *, idle: bool) -> bool:
+        """Returns whether it has made something ready."""
+
+
+class _Jump:
+    """Stands where an event loop has its selector: instead of waiting it moves the clock."""
+
+    def __init__(self, loop: VirtualLoop) -> None:
+        self._loop = loop
+
+    def select(self, timeout: float | None = None) -> list[Any]:
+        """Jump to the next timer."""
+        if timeout is None:
+            if self._loop.on_idle is not None and self._loop.on_idle(idle=True):
+                return []
+            raise NothingLeft("nothing is ready and nothing is due, so what is awaited would never come")
+        if timeout > 0:
+            self._loop.jump()
+        return []
+
+
+class VirtualLoop(asyncio.BaseEventLoop):
+    """An event loop without sockets, threads and signals, whose clock jumps to the next timer.
+
+    What is due at one instant runs in the order in which it was scheduled.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._now = 0.0
+        self.on_idle: Idle | None = None
+        self._selector = _Jump(self)
+        self.slow_callback_duration = float("inf")
+
+    def time(self) -> float:
+        """Seconds since `EPOCH`."""
+        return self._now
+
+    def now(self) -> datetime:
+        """The instant, to the microsecond."""
+        return EPOCH + timedelta(microseconds=round(self._now * 1e6))
+
+    def stamp(self) -> Timestamp:
+        """The instant, as protobuf wants it."""
+        seconds, micros = divmod(_EPOCH_US + round(self._now * 1e6), 1_000_000)
+        return Timestamp(seconds=seconds, nanos=micros * 1000)
+
+    def jump(self) -> None:
+        """Move the clock to the next timer."""
+        scheduled: list[asyncio.TimerHandle] = self._scheduled  # type: ignore[attr-defined]  # BaseEventLoop's heap
+        self._now = max(self._now, scheduled[0].when())
+
+    def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> NoReturn:
+        """Refuse: a thread has a clock of its own."""
+        raise UnsupportedScenario(f"{func!r} runs in a thread, which has a clock of its own; give it an async form")
+
+    def _process_events(self, event_list: Any) -> None:
+        """See base class; there are none."""
+
+    def _write_to_self(self) -> None:
+        """See base class; nobody else is there to wake it."""
+
+
+def run_virtually(main: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine on a virtual loop of its own, from `EPOCH` on.
+
+    Raises:
+        NothingLeft: It awaits what would never come.
+    """
+    loop = VirtualLoop()
+    asyncio.set_event_loop(loop)
+    try:
+        return loop.run_until_complete(main)
+    finally:
+        try:
+            _cancel_rest(loop)
+        finally:
+            asyncio.set_event_loop(None)
+            loop.close()
+
+
+def _cancel_rest(loop: VirtualLoop) -> None:
+    rest = asyncio.all_tasks(loop)
+    for task in rest:
+        task.cancel()
+    if rest:
+        loop.run_until_complete(asyncio.gather(*rest, return_exceptions=True))
+    loop.run_until_complete(loop.shutdown_asyncgens())
+
+
+class Turns:
+    """What is ready at this instant, and the seed that decides who is first.
+
+    Args:
+        loop: Where it runs.
+        seed: 0 for the order in which it became ready.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, *, seed: int) -> None:
+        self._loop = loop
+        self._chance = random.Random(seed) if seed else None
+        self._ready: list[Callable[[], None]] = []
+
+    def soon(self, call: Callable[[], None]) -> None:
+        """Call it at this instant, after what is running now."""
+        self._ready.append(call)
+        self._loop.call_soon(self._take)
+
+    def _take(self) -> None:
+        index = 0 if self._chance is None else self._chance.randrange(len(self._ready))
+        self._ready.pop(index)()

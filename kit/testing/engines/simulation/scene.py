@@ -1,0 +1,331 @@
+"""One scenario in the simulation: its world, its server, its runs, and what its faults may do to them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from datetime import timedelta
+from typing import Any, Final
+
+from temporalio.api.history.v1 import HistoryEvent
+from temporalio.client import OutboundInterceptor, StartWorkflowInput
+from temporalio.common import Priority, WorkflowIDConflictPolicy, WorkflowIDReusePolicy
+from temporalio.converter import DataConverter
+from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor, WorkflowRunner
+
+from kit.testing.engines.concluding import AGAIN_ID, WORKFLOW_ID, Stand
+from kit.testing.engines.simulation.activity import Activity
+from kit.testing.engines.simulation.attempt import current_activity
+from kit.testing.engines.simulation.bridge import workflow_type
+from kit.testing.engines.simulation.clock import VirtualLoop
+from kit.testing.engines.simulation.execution import Execution
+from kit.testing.engines.simulation.handle import SimulatedHandle
+from kit.testing.engines.simulation.lines import awaiting
+from kit.testing.engines.simulation.server import SimulatedServer
+from kit.testing.faults import Scenario
+from kit.testing.runs import WORKFLOW
+from kit.testing.wire import Wire
+from kit.testing.world import Subject
+from kit.worker import ReliabilityPlugin
+from kit.workflow import DECIDE_UPDATE, SUMMARY_QUERY, TASKS_QUERY, Decision, RunSummary, SagaWorkflow, Task
+
+MOST_ATTEMPTS: Final = 500
+"""After so many attempts a scenario that still tries counts as stuck: time costs nothing here, it could try for years."""
+
+MOST_TASKS: Final = 5_000
+"""After so many workflow tasks it counts as stuck: a timer that is set again and again."""
+
+
+class Scene:
+    """One scenario, from the building of its world to its end. It is what faults control.
+
+    Args:
+        subject: What is under faults.
+        scenario: Which.
+        cached: Whether the worker remembers runs from one workflow task to the next.
+        runner: The SDK's sandbox, or none.
+    """
+
+    def __init__(
+        self, subject: Subject, scenario: Scenario, *, cached: bool = True, runner: WorkflowRunner | None = None
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualLoop)
+        self.loop = loop
+        self.subject = subject
+        self.wire = Wire(scenario, self)
+        self.world = subject.world(self.wire)
+        self._plugin = ReliabilityPlugin(ledger=self.wire.ledger(self.world.ledger), connectors=self.world.connectors)
+        self._working = _Working(self._stir)
+        self._workflow = subject.workflow
+        self._tasks = 0
+        self._closing = AsyncExitStack()
+        self._waits: asyncio.Future[None] | None = None
+        client: Any = self._plugin.configure_client({"data_converter": DataConverter.default, "interceptors": []})  # type: ignore[typeddict-item]  # nothing else is asked of a client here
+        worker: Any = self._plugin.configure_worker(
+            {  # type: ignore[typeddict-item]  # nothing else is asked of a worker here
+                "client": _Client(),
+                "workflows": [subject.workflow, *subject.others],
+                "interceptors": [self.wire.interceptor()],
+                "workflow_runner": runner,
+            }
+        )
+        self.server = SimulatedServer(
+            workflows=worker["workflows"],
+            activities=worker["activities"],
+            data_converter=client["data_converter"],
+            interceptors=[*worker["interceptors"], self._working],
+            workflow_failure_exception_types=worker["workflow_failure_exception_types"],
+            workflow_runner=runner,
+            seed=scenario.seed,
+            cached=cached,
+            on_boundary=self._boundary,
+        )
+        self.server.before_attempt = self._before
+        self.server.on_scheduled = self._tell_scheduled
+        self.server.on_ended = self._tell_ended
+        self._starts: OutboundInterceptor = _Start(self.server)
+        for interceptor in reversed(client["interceptors"]):
+            self._starts = interceptor.intercept_client(self._starts)
+        self._runs: list[SimulatedHandle] = []
+
+    # --- its life ---------------------------------------------------------------------------------------------------
+
+    async def __aenter__(self) -> Scene:
+        await self.world.open()
+        self._closing.push_async_callback(self.world.close)
+        opened = self._plugin.run_context
+        if opened is not None:
+            await self._closing.enter_async_context(opened())
+        self.loop.on_idle = self._stir
+        await self._start(WORKFLOW_ID)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.loop.on_idle = None
+        self.server.shutdown()
+        await self._closing.aclose()
+
+    async def _start(self, workflow_id: str) -> None:
+        self._runs.append(await self._starts.start_workflow(_start(self.subject, workflow_id, self.server)))  # type: ignore[arg-type]  # ours
+
+    # --- what faults control ----------------------------------------------------------------------------------------
+
+    def now(self) -> timedelta:
+        """See `Controls`."""
+        return timedelta(microseconds=round(self.loop.time() * 1e6))
+
+    async def cancel(self) -> None:
+        """See `Controls`."""
+        self._runs[0].cancel()
+
+    async def cancel_with_result(self) -> None:
+        """See `Controls`."""
+        activity = self._working.current()
+        if activity is not None:
+            self._runs[0].execution.cancel_with(activity)
+
+    async def terminate(self) -> None:
+        """See `Controls`."""
+        self._runs[0].terminate("terminated by the scenario")
+
+    async def start_again(self) -> None:
+        """See `Controls`."""
+        await self._start(AGAIN_ID)
+
+    async def hand_over(self) -> None:
+        """See `Controls`."""
+        self._workflow = self.subject.previous or self.subject.workflow
+        self.server.deploy([self._workflow, *self.subject.others])
+
+    def _before(self, run: Execution, activity: Activity) -> bool:
+        """Whether a cancellation strikes before an attempt; then the run's code hears of it first."""
+        if self.wire.strikes_before(activity.asked.activity_type.name) is None:
+            return False
+        self._runs[0].cancel()
+        self._after_hearing(run, activity)
+        return True
+
+    def _after_hearing(self, run: Execution, activity: Activity) -> None:
+        if self._runs[0].execution.task_due:
+            self.loop.call_soon(self._after_hearing, run, activity)
+        else:
+            self.server.attempt(run, activity, asked=True)
+
+    # --- its story --------------------------------------------------------------------------------------------------
+
+    def _tell_scheduled(self, run: Execution, event: HistoryEvent) -> None:
+        name = event.activity_task_scheduled_event_attributes.activity_type.name
+        self.wire.tell(WORKFLOW, f"{self._of(run)}asks for {name}", source=self._source(run))
+
+    def _tell_ended(self, run: Execution, activity: Activity) -> None:
+        how = run.log.events[-1]
+        for event in reversed(run.log.events):
+            if event.event_type in _ENDS:
+                how = event
+                break
+        said = _ENDS.get(how.event_type, "ended")
+        name = activity.asked.activity_type.name
+        self.wire.tell(WORKFLOW, f"{self._of(run)}hears that {name} {said}", source=self._source(run))
+
+    def _of(self, run: Execution) -> str:
+        return "" if run.id == WORKFLOW_ID else f"{run.id}: "
+
+    def _source(self, run: Execution) -> str | None:
+        return awaiting(run.instance, self._workflow)
+
+    # --- how it stands ----------------------------------------------------------------------------------------------
+
+    async def stand(self) -> Sequence[Stand]:
+        """See `Underway`."""
+        while (why := self._rest()) is None:
+            self._waits = self.loop.create_future()
+            await self._waits
+        return [self._stand(self.server.handle(run.id), why) for run in self._runs]
+
+    async def decide(self, workflow_id: str, decision: Decision) -> None:
+        """See `Underway`."""
+        await self.server.handle(workflow_id).execute_update(DECIDE_UPDATE, decision)
+
+    def _stand(self, run: SimulatedHandle, why: str) -> Stand:
+        history = run.execution.log.proto()
+        stuck = run.stuck or (why if run.execution.busy else None)
+        if not issubclass(self._workflow, SagaWorkflow) or run.stuck is not None:
+            return Stand(workflow_id=run.id, history=history, stuck=None if not run.open else stuck or _NOBODY)
+        tasks = self._open_tasks(run)
+        if run.open and stuck is None and not any(task.open for task in tasks):
+            stuck = _NOBODY
+        summary = run.query(SUMMARY_QUERY, type=RunSummary)
+        return Stand(workflow_id=run.id, history=history, tasks=tuple(tasks), summary=summary, stuck=stuck)
+
+    def _open_tasks(self, run: SimulatedHandle) -> list[Task]:
+        return run.query(TASKS_QUERY, type=list[Task]) if run.open else []
+
+    def _rest(self) -> str | None:
+        """Why nothing more happens by itself; ``None`` while something does."""
+        if self._working.begun > MOST_ATTEMPTS:
+            return f"it still tries after {MOST_ATTEMPTS} attempts"
+        if self._tasks > MOST_TASKS:
+            return f"it still goes on after {MOST_TASKS} workflow tasks"
+        if self._dry:
+            return _NOBODY
+        if self._working.running or any(run.busy for run in self.server.executions):
+            return None
+        at_rest = all(self._waits_for_person(run) for run in self.server.executions if run.open)
+        return "" if at_rest else None
+
+    def _waits_for_person(self, run: Execution) -> bool:
+        if run.stuck is not None:
+            return True
+        handle = SimulatedHandle(self.server, run)
+        workflow = next((r for r in self._runs if r.id == run.id), None)
+        if workflow is None or not issubclass(self._workflow, SagaWorkflow):
+            return False
+        return any(task.open for task in self._open_tasks(handle))
+
+    _dry = False
+
+    def _boundary(self, run: SimulatedHandle) -> None:
+        self._tasks += 1
+        self._stir()
+
+    def _stir(self, *, idle: bool = False) -> bool:
+        """Something has happened, or nothing more will; returns whether somebody waited for it."""
+        waits, self._waits = self._waits, None
+        if waits is None:
+            return False
+        self._dry = idle
+        waits.set_result(None)
+        return True
+
+
+_NOBODY: Final = "it waits for what nobody will bring"
+
+_ENDS: Final = {12: "is done", 13: "failed", 14: "timed out", 16: "is cancelled"}
+
+
+class _Client:
+    """Stands where a worker's plugin asks for its client's interceptors."""
+
+    def config(self, *, active_config: bool = False) -> dict[str, Any]:
+        return {"interceptors": []}
+
+
+class _Start(OutboundInterceptor):
+    """The innermost of a client's interceptors: starts workflows on the simulated server."""
+
+    def __init__(self, server: SimulatedServer) -> None:  # deliberately not the base class's, which wants a next one
+        self._server = server
+
+    async def start_workflow(self, input: StartWorkflowInput) -> SimulatedHandle:  # type: ignore[override]  # it has the same verbs
+        return self._server.start(
+            input.workflow,
+            *input.args,
+            id=input.id,
+            memo=input.memo,
+            static_summary=input.static_summary,
+            static_details=input.static_details,
+        )
+
+
+def _start(subject: Subject, workflow_id: str, server: SimulatedServer) -> StartWorkflowInput:
+    return StartWorkflowInput(
+        workflow=workflow_type(subject.workflow),
+        args=[subject.request],
+        id=workflow_id,
+        task_queue=server.task_queue,
+        execution_timeout=None,
+        run_timeout=None,
+        task_timeout=None,
+        id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+        id_conflict_policy=WorkflowIDConflictPolicy.UNSPECIFIED,
+        retry_policy=None,
+        cron_schedule="",
+        memo=None,
+        search_attributes=None,
+        start_delay=None,
+        headers={},
+        start_signal=None,
+        start_signal_args=[],
+        static_summary=None,
+        static_details=None,
+        ret_type=None,
+        rpc_metadata={},
+        rpc_timeout=None,
+        request_eager_start=False,
+        priority=Priority.default,
+    )
+
+
+class _Working(Interceptor):
+    """Stands innermost around every activity: counts what is at work. An attempt that died with its worker is not."""
+
+    def __init__(self, stirred: Callable[[], Any]) -> None:
+        self._stirred = stirred
+        self.running = 0
+        self.begun = 0
+
+    def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:
+        """See base class."""
+        return _Counted(next, self)
+
+    def current(self) -> Activity | None:
+        """The activity whose attempt is asking."""
+        return current_activity.get(None)
+
+
+class _Counted(ActivityInboundInterceptor):
+    def __init__(self, next: ActivityInboundInterceptor, working: _Working) -> None:
+        super().__init__(next)
+        self._working = working
+
+    async def execute_activity(self, input: ExecuteActivityInput) -> Any:
+        working = self._working
+        working.running += 1
+        working.begun += 1
+        try:
+            return await super().execute_activity(input)
+        finally:
+            working.running -= 1
+            working._stirred()
