@@ -22,6 +22,11 @@ app = App(
 )
 # By its name, so that the other commands do not wait for a SQL library to load.
 app.command("kit.cli.ledger:ledger", name="ledger", help="Prepare a database for the ledger, and read what it says.")
+app.command(
+    "kit.cli.contracts:contracts",
+    name="contracts",
+    help="Lock the contracts of a service, and refuse changes that strand runs in flight.",
+)
 app.command("kit.cli.map:map", name="map", help="Print the effects of a workflow: order, effect, once, key, undo.")
 app.command(
     "kit.cli.verify:verify",
