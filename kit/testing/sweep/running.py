@@ -7,8 +7,8 @@ carries it out, and whatever was carried out before.
 function of the state the world is in: what the workflow has seen, what the server is about to deliver, what the
 ledgers and the providers know, the time, and how many faults may still strike. So the second run that reaches a state
 need not go on: what comes of it is known. The memo holds the states of the scenario that the piece follows from, and
-those of the piece itself. On the last level a run is stopped there. On an earlier one it is run to its end all the
-same, because somebody may want to see it; then it must have ended as it was foretold.
+those of the piece itself. On the last level a run is stopped there. A single, and a run on an earlier level, is run to
+its end all the same, because somebody will want to see it; then it must have ended as it was foretold.
 """
 
 from __future__ import annotations
@@ -46,6 +46,11 @@ class Piece:
     faults: tuple[Fault, ...]
     states: Mapping[str, int] = field(default_factory=dict)
     last: bool = False
+
+    @property
+    def shown(self) -> bool:
+        """Whether somebody will want to see all of its runs: the singles, and those from which others follow."""
+        return not self.last or not self.outcome.scenario.faults
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,14 +95,14 @@ async def carry_out(piece: Piece, *, engine: Engine, subject: Subject) -> list[F
     outcomes: dict[Fault | None, Outcome] = {None: piece.outcome}
     found, violating = [], 0
     for fault in piece.faults:
-        passage = _Passage(memo, stops=piece.last)
+        passage = _Passage(memo, stops=not piece.shown)
         run = await engine.run_until(subject, _with(piece.outcome.scenario, fault), passage.known)
         one = _judged(piece, fault, run, passage, outcomes)
         if one.outcome is not None:
             outcomes[fault] = one.outcome
             memo.learn(fault, passage.passed)
             violating += not one.outcome.safe
-        found.append(one if not piece.last or violating <= RUNS_OF_A_PIECE else _without_run(one))
+        found.append(one if piece.shown or violating <= RUNS_OF_A_PIECE else _without_run(one))
     return found
 
 
@@ -166,7 +171,7 @@ def _found(piece: Piece, fault: Fault, run: Run, *, kept: Run | None, states: Ma
 
 
 def _kept(piece: Piece, run: Run) -> Run | None:
-    return run if not piece.last or (run.violations and piece.outcome.safe) else None
+    return run if piece.shown or (run.violations and piece.outcome.safe) else None
 
 
 def _without_run(found: Found) -> Found:
