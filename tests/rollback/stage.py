@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Final
+from typing import ClassVar, Final
 
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
@@ -28,8 +28,7 @@ COMPLETE: Final = Counter({EffectKind.RESERVED: 1, EffectKind.CAPTURED: 1, Effec
 class CheckoutStage(Stage):
     """Orders that go through, and orders that are taken back, each with a cart of its own."""
 
-    workflow = Checkout
-    scenarios = ("clean", "card declined", "cart taken")
+    scenarios: ClassVar = {"clean": Checkout, "card declined": Checkout, "cart taken": Checkout}
 
     def __init__(self) -> None:
         self._sandbox: Sandbox | None = None

@@ -86,6 +86,8 @@ def _features(run: Run) -> set[str]:
         found.add(kind)
         if event.HasField("activity_task_scheduled_event_attributes"):
             found.add(event.activity_task_scheduled_event_attributes.activity_type.name)
+        if event.activity_task_started_event_attributes.attempt > 1:
+            found.add("retried")
     return found
 
 

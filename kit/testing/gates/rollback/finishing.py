@@ -173,7 +173,10 @@ class Theatre:
         queue = f"rollback-{number}-{uuid.uuid4().hex[:6]}"
         argument = await self._argument(scenario, number, first)
         handle = await self.client.start_workflow(
-            name_of(self.stage.workflow), argument, id=f"rollback-{scenario}-{number}", task_queue=queue
+            name_of(self.stage.scenarios[scenario]),
+            argument,
+            id=f"rollback-{file_name(scenario)}-{number}",
+            task_queue=queue,
         )
         try:
             # A run that changes its version at its first task is begun by nobody.

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from kit.testing.runs import Ending
 
@@ -21,12 +21,10 @@ class Stage(ABC):
     ``[tool.kit] rollback = "module:attribute"`` names the service's stage, an object of a subclass.
 
     Attributes:
-        workflow: The workflow's class.
-        scenarios: What its runs go through, by name; the first one has no fault.
+        scenarios: What its runs go through, by name, and the workflow class of each.
     """
 
-    workflow: type
-    scenarios: Sequence[str] = ("clean",)
+    scenarios: ClassVar[Mapping[str, type]]
 
     @abstractmethod
     def request(self, scenario: str, number: int) -> Any:
