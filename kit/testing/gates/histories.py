@@ -27,7 +27,7 @@ FOLDER: Final = Path("tests/histories")
 
 _NOISE: Final = frozenset(
     {
-        "taskId", "identity", "requestId", "historySizeBytes", "workerVersion", "sdkName", "sdkVersion",
+        "stackTrace", "taskId", "identity", "requestId", "historySizeBytes", "workerVersion", "sdkName", "sdkVersion",
         "meteringMetadata", "priority", "timeSkippingConfig", "useWorkflowBuildId", "attachRequestId",
     }
 )  # fmt: skip
