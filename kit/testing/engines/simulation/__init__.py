@@ -1,4 +1,4 @@
-"""The simulation: real workflow, connector and guard code, with Temporal's semantics in virtual time, in one process."""
+"""The simulation: real workflow, connector and guard code, and Temporal's semantics in virtual time."""
 
 from kit.testing.engines.simulation.clock import EPOCH, NothingLeft, VirtualLoop, run_virtually
 from kit.testing.engines.simulation.engine import Simulation

@@ -1,4 +1,4 @@
-"""An attempt of an activity as its worker makes it: real activity code, with the worker's interceptors, in virtual time."""
+"""An attempt of an activity as its worker makes it: real code and interceptors, virtual time."""
 
 from __future__ import annotations
 

@@ -17,6 +17,10 @@ import temporalio.workflow
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 from temporalio.api.failure.v1 import Failure
+from temporalio.bridge.proto.child_workflow import (
+    ChildWorkflowCancellationType,
+    StartChildWorkflowExecutionFailedCause,
+)
 from temporalio.bridge.proto.workflow_activation import (
     InitializeWorkflow,
     RemoveFromCache,
@@ -24,7 +28,6 @@ from temporalio.bridge.proto.workflow_activation import (
     WorkflowActivationJob,
 )
 from temporalio.bridge.proto.workflow_commands import ActivityCancellationType
-from temporalio.bridge.proto.child_workflow import ChildWorkflowCancellationType
 from temporalio.common import MetricMeter, Priority, RetryPolicy
 from temporalio.converter import (
     DataConverter,
@@ -46,6 +49,9 @@ TRY_CANCEL: Final = ActivityCancellationType.TRY_CANCEL
 ABANDON: Final = ActivityCancellationType.ABANDON
 CHILD_TRY_CANCEL: Final = ChildWorkflowCancellationType.TRY_CANCEL
 CHILD_ABANDON: Final = ChildWorkflowCancellationType.ABANDON
+CHILD_EXISTS: Final = (
+    StartChildWorkflowExecutionFailedCause.START_CHILD_WORKFLOW_EXECUTION_FAILED_CAUSE_WORKFLOW_ALREADY_EXISTS
+)
 
 WorkflowDefinition = Any
 """What the SDK knows of a workflow class."""
@@ -170,6 +176,8 @@ class Host:
         self._failure_types = list(failure_types)
         self._runner = runner
         self._unsandboxed = UnsandboxedWorkflowRunner()
+        self.activations = 0
+        """How often workflow code was run."""
 
     def prepare(self, definition: WorkflowDefinition) -> None:
         """Let the runner look at a workflow before any is started."""
@@ -194,7 +202,7 @@ class Host:
             last_completion_result=init.last_completion_result,
             last_failure=init.continued_failure if init.HasField("continued_failure") else None,
         )
-        return Instance(runner.create_instance(details))
+        return Instance(self, runner.create_instance(details))
 
     def _info(self, init: InitializeWorkflow, activation: WorkflowActivation) -> temporalio.workflow.Info:
         parent = root = None
@@ -237,12 +245,14 @@ class Host:
 class Instance:
     """A live workflow."""
 
-    def __init__(self, instance: WorkflowInstance) -> None:
+    def __init__(self, host: Host, instance: WorkflowInstance) -> None:
+        self._host = host
         self._instance = instance
 
     def activate(self, activation: WorkflowActivation) -> Answer:
         """Tell it, and hear its answer."""
         # The instance is an event loop itself: it takes the place of the running one, and leaves none behind.
+        self._host.activations += 1
         running = asyncio._get_running_loop()
         try:
             completion = self._instance.activate(activation)

@@ -79,7 +79,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         scheduled: list[asyncio.TimerHandle] = self._scheduled  # type: ignore[attr-defined]  # BaseEventLoop's heap
         self._now = max(self._now, scheduled[0].when())
 
-    def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> NoReturn:
+    def run_in_executor(self, executor: Any, func: Any, *args: Any) -> NoReturn:  # type: ignore[override]  # it refuses
         """Refuse: a thread has a clock of its own."""
         raise UnsupportedScenario(f"{func!r} runs in a thread, which has a clock of its own; give it an async form")
 
@@ -127,7 +127,7 @@ class Turns:
 
     def __init__(self, loop: asyncio.AbstractEventLoop, *, seed: int) -> None:
         self._loop = loop
-        self._chance = random.Random(seed) if seed else None
+        self._chance = random.Random(seed) if seed else None  # noqa: S311 - an order, no secret
         self._ready: list[Callable[[], None]] = []
 
     def soon(self, call: Callable[[], None]) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from temporalio.api.command.v1 import Command
 from temporalio.api.common.v1 import Payloads, RetryPolicy
-from temporalio.api.enums.v1 import CommandType, RetryState
+from temporalio.api.enums.v1 import CommandType, ContinueAsNewInitiator, ParentClosePolicy, RetryState
 from temporalio.api.history.v1 import (
     ActivityTaskScheduledEventAttributes,
     MarkerRecordedEventAttributes,
@@ -225,7 +225,7 @@ def _start_child(run: Execution, given: Any, command: Command, completed: int) -
     run.server.turns.soon(lambda: run.server.start_child(run, event))
 
 
-_TERMINATE: Final = 1
+_TERMINATE: Final = ParentClosePolicy.PARENT_CLOSE_POLICY_TERMINATE
 """What becomes of a child when its parent closes, unless the parent says otherwise."""
 
 
@@ -333,7 +333,7 @@ def _continue_as_new(run: Execution, given: Any, command: Command, completed: in
     )
 
 
-_BY_WORKFLOW: Final = 1
+_BY_WORKFLOW: Final = ContinueAsNewInitiator.CONTINUE_AS_NEW_INITIATOR_WORKFLOW
 
 
 def _first(given: Any, started: Any, field: str) -> Any:

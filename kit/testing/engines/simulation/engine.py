@@ -3,24 +3,65 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from typing import Self
 
+import pydantic
+from temporalio.api.history.v1 import History
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.worker import WorkflowRunner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
+from kit.errors import KitError
 from kit.testing.engines.concluding import conclude
 from kit.testing.engines.simulation.clock import run_virtually
+from kit.testing.engines.simulation.replica import TaskFailed
 from kit.testing.engines.simulation.scene import Scene
+from kit.testing.engines.simulation.server import SimulatedServer
+from kit.testing.engines.simulation.worker import SimulatedWorker
 from kit.testing.faults import Scenario
 from kit.testing.runs import Run
 from kit.testing.world import Subject
+
+
+@dataclass(slots=True)
+class Counts:
+    """What a simulation has done so far.
+
+    Attributes:
+        scenarios: How many it has run.
+        tasks: How many workflow tasks.
+        activations: How often workflow code was run, replays included.
+        histories: How many of the runs' histories are distinct, by what the workflow has seen and done.
+    """
+
+    scenarios: int = 0
+    tasks: int = 0
+    activations: int = 0
+    _seen: set[bytes] = field(default_factory=set)
+
+    @property
+    def histories(self) -> int:
+        """See class."""
+        return len(self._seen)
+
+    def add(self, server: SimulatedServer) -> None:
+        """Count one scenario."""
+        self.scenarios += 1
+        self.tasks += server.tasks
+        self.activations += server.activations
+        for run in server.executions:
+            self._seen.add(hashlib.blake2b(run.log.proto().SerializeToString(), digest_size=16).digest())
 
 
 class Simulation:
     """Runs scenarios in this process, each in a virtual time of its own, one after the other.
 
     The workflow, the connectors, the guard and the plugin are the real ones; the server is a `SimulatedServer`, whose
-    docstring says what it models. The same subject, scenario and code give the same run, to the last byte of its history.
+    docstring says what it models. The same
+    subject, scenario and code give the same run, to the last byte of its history.
 
     Args:
         evict: Let the worker forget every run after each workflow task, so that each replays from the start.
@@ -31,6 +72,7 @@ class Simulation:
         self._evict = evict
         self._runner = SandboxedWorkflowRunner() if sandboxed else None
         self._thread: ThreadPoolExecutor | None = None
+        self.counts = Counts()
 
     async def __aenter__(self) -> Self:
         # A virtual loop cannot run inside a running one, so it has a thread for itself.
@@ -57,6 +99,40 @@ class Simulation:
         """Run one scenario in this thread, which has no running loop."""
         return run_virtually(self._run(subject, scenario))
 
+    def replays(self, subject: Subject, run: Run) -> str | None:
+        """Replay a run's history from the start, as a worker does that knows nothing of it.
+
+        One replay stands for a crash between any two workflow tasks: at each boundary the commands are compared.
+
+        Returns:
+            Where the workflow's code leaves the history, in words; ``None`` when it does not.
+        """
+        return run_virtually(_replayed(subject, run, self._runner))
+
     async def _run(self, subject: Subject, scenario: Scenario) -> Run:
         async with Scene(subject, scenario, cached=not self._evict, runner=self._runner) as scene:
-            return await conclude(scene, subject=subject, wire=scene.wire, world=scene.world)
+            try:
+                return await conclude(scene, subject=subject, wire=scene.wire, world=scene.world)
+            finally:
+                self.counts.add(scene.server)
+
+
+async def _replayed(subject: Subject, run: Run, runner: WorkflowRunner | None) -> str | None:
+    events = list(History.FromString(run.history).events)
+    worker = SimulatedWorker(
+        workflows=[subject.workflow, *subject.others],
+        converter=pydantic_data_converter,
+        failure_types=[pydantic.ValidationError, KitError],
+        runner=runner,
+    )
+    started = events[0].workflow_execution_started_event_attributes
+    replica = worker.replica(started.workflow_type.name, run_id=started.original_execution_run_id)
+    if replica is None:
+        return f"the subject has no workflow {started.workflow_type.name!r}"
+    try:
+        replica.catch_up(events)
+    except TaskFailed as failed:
+        return str(failed)
+    finally:
+        replica.evict()
+    return None

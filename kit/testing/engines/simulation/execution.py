@@ -29,7 +29,7 @@ from temporalio.api.history.v1 import (
 )
 from temporalio.api.sdk.v1 import WorkflowTaskCompletedMetadata
 from temporalio.api.taskqueue.v1 import TaskQueue
-from temporalio.service import __version__ as SDK_VERSION
+from temporalio.service import __version__
 
 from kit.testing.engines.simulation.activity import Activity
 from kit.testing.engines.simulation.commands import carry_out
@@ -258,7 +258,7 @@ class Execution:
                     core_used_flags=produced.core_flags,
                     lang_used_flags=produced.flags,
                     sdk_name="temporal-python" if first else "",
-                    sdk_version=SDK_VERSION if first else "",
+                    sdk_version=__version__ if first else "",
                 ),
             )
         )
@@ -366,11 +366,6 @@ class Execution:
                 update.done.set_result(Failure(message=_CLOSED_BEFORE))
         self.closed.set_result(event)
         self.server.closed(self, event)
-        self.evict_if_ended()
-
-    def evict_if_ended(self) -> None:
-        """A closed run's instance is let go at the end of this instant, when its own task has been left."""
-        self.loop.call_soon(self.evict)
 
 
 _CLOSED_BEFORE: Final = "Workflow Update failed because the Workflow completed before the Update completed."

@@ -172,6 +172,4 @@ class SimulatedHandle:
         return self._converter.from_payloads(payloads, None if kind is None else [kind])[0]
 
     def _error(self, failure: Failure) -> BaseException:
-        return self._server.converter.failure_converter.from_failure(  # type: ignore[no-any-return]  # untyped by use
-            failure, self._server.converter.payload_converter
-        )
+        return self._server.converter.failure_converter.from_failure(failure, self._server.converter.payload_converter)

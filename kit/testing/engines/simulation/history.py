@@ -19,11 +19,11 @@ IDENTITY: Final = "simulation"
 
 def _places() -> dict[str, tuple[int, str]]:
     """Which type of event and which field of it a message of attributes belongs to, by the message's name."""
-    found = {}
+    found: dict[str, tuple[int, str]] = {}
     for member in HistoryEvent.DESCRIPTOR.oneofs_by_name["attributes"].fields:
         kind = f"EVENT_TYPE_{member.name.removesuffix('_event_attributes').upper()}"
         if kind in EventType.keys():  # noqa: SIM118  # an enum's wrapper is no mapping
-            found[member.message_type.full_name] = (EventType.Value(kind), member.name)
+            found[str(member.message_type and member.message_type.full_name)] = (EventType.Value(kind), member.name)
     return found
 
 

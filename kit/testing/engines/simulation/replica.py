@@ -1,9 +1,9 @@
 """The worker's half: a run as its worker sees it, from the history alone.
 
 A `Replica` turns events into the jobs of activations, in the order and with the words of the SDK's core, and the
-workflow's commands into those that the server is given. It holds a live workflow instance and knows how far it has read.
-A new replica of an old run reads the history from the start, which is a replay: the workflow's commands must then be those
-of the history, else `TaskFailed` is raised, as a real worker does.
+workflow's commands into those that the server is given. It holds a live workflow instance and knows how far it
+has read. A new replica of an old run reads the history from the start, which is a replay: the workflow's commands must
+then be those of the history, else `TaskFailed` is raised, as a real worker does.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from kit.testing.engines.simulation import issued
 from kit.testing.engines.simulation.bridge import (
     ABANDON,
     CHILD_ABANDON,
+    CHILD_EXISTS,
     CHILD_TRY_CANCEL,
     TRY_CANCEL,
     Activation,
@@ -544,7 +545,7 @@ class Replica:
         start.seq = remote.number
         start.failed.workflow_id = attributes.workflow_id
         start.failed.workflow_type = attributes.workflow_type.name
-        start.failed.cause = 1  # it exists already, the only cause the simulation has
+        start.failed.cause = CHILD_EXISTS
         self._jobs.append(job)
 
     def _child_ended(self, event: HistoryEvent) -> None:

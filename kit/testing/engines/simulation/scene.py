@@ -31,7 +31,7 @@ from kit.worker import ReliabilityPlugin
 from kit.workflow import DECIDE_UPDATE, SUMMARY_QUERY, TASKS_QUERY, Decision, RunSummary, SagaWorkflow, Task
 
 MOST_ATTEMPTS: Final = 500
-"""After so many attempts a scenario that still tries counts as stuck: time costs nothing here, it could try for years."""
+"""After so many attempts a scenario that still tries counts as stuck: it could try for years, as time costs nothing."""
 
 MOST_TASKS: Final = 5_000
 """After so many workflow tasks it counts as stuck: a timer that is set again and again."""
@@ -51,7 +51,8 @@ class Scene:
         self, subject: Subject, scenario: Scenario, *, cached: bool = True, runner: WorkflowRunner | None = None
     ) -> None:
         loop = asyncio.get_running_loop()
-        assert isinstance(loop, VirtualLoop)
+        if not isinstance(loop, VirtualLoop):
+            raise TypeError("a scene lives on a VirtualLoop: call run_virtually(main())")
         self.loop = loop
         self.subject = subject
         self.wire = Wire(scenario, self)
@@ -62,22 +63,23 @@ class Scene:
         self._tasks = 0
         self._closing = AsyncExitStack()
         self._waits: asyncio.Future[None] | None = None
-        client: Any = self._plugin.configure_client({"data_converter": DataConverter.default, "interceptors": []})  # type: ignore[typeddict-item]  # nothing else is asked of a client here
-        worker: Any = self._plugin.configure_worker(
-            {  # type: ignore[typeddict-item]  # nothing else is asked of a worker here
-                "client": _Client(),
-                "workflows": [subject.workflow, *subject.others],
-                "interceptors": [self.wire.interceptor()],
-                "workflow_runner": runner,
-            }
-        )
+        # Nothing else is asked of a client and a worker here.
+        nobody: Any = {"data_converter": DataConverter.default, "interceptors": []}
+        client: Any = self._plugin.configure_client(nobody)
+        options: Any = {
+            "client": _Client(),
+            "workflows": [subject.workflow, *subject.others],
+            "interceptors": [self.wire.interceptor()],
+            "workflow_runner": runner,
+        }
+        worker: Any = self._plugin.configure_worker(options)
         self.server = SimulatedServer(
             workflows=worker["workflows"],
             activities=worker["activities"],
             data_converter=client["data_converter"],
             interceptors=[*worker["interceptors"], self._working],
             workflow_failure_exception_types=worker["workflow_failure_exception_types"],
-            workflow_runner=runner,
+            workflow_runner=worker.get("workflow_runner") if runner is not None else None,
             seed=scenario.seed,
             cached=cached,
             on_boundary=self._boundary,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 
 from temporalio.api.enums.v1 import ParentClosePolicy, TaskQueueKind
 from temporalio.api.history.v1 import (
@@ -41,17 +41,18 @@ from kit.testing.engines.simulation.worker import SimulatedWorker
 Boundary = Callable[[SimulatedHandle], None]
 """Called after each workflow task: the instants at which a worker may be lost without the workflow's noticing."""
 
-TASK_TIMEOUT = timedelta(seconds=10)
+TASK_TIMEOUT: Final = timedelta(seconds=10)
 """The default time limit of a workflow task, which the simulation never needs."""
 
 
 class SimulatedServer:
     """A Temporal server with one worker, in virtual time. Made on a `VirtualLoop` (`run_virtually`).
 
-    Modelled are activities (retries, the four time limits, heartbeats, cancellation), timers, signals, updates, queries,
-    child workflows, continue-as-new, memo, search attributes, patches, run time limits, cancellation, termination, and
-    failing workflow tasks. What is not (local activities, Nexus, schedules, workflow retries, cron, resets) raises
-    `UnsupportedScenario` where it is asked for. A workflow task takes no time, and neither does the server.
+    Modelled are activities (retries, the four time limits, heartbeats, cancellation), timers, signals, updates,
+    queries, child workflows, continue-as-new, memo, search attributes, patches, run time limits, cancellation,
+    termination, and failing workflow tasks. What is not (local activities, Nexus, schedules, workflow retries, cron,
+    resets) raises `UnsupportedScenario` where it is asked for. A workflow task takes no time, and neither does the
+    server.
 
     Args:
         workflows: The worker's.
@@ -107,6 +108,14 @@ class SimulatedServer:
         self._current: dict[str, Execution] = {}
         self._attempts: set[asyncio.Task[None]] = set()
         self._runs = 0
+        self.tasks = 0
+        """How many workflow tasks there were."""
+        self._activations = 0
+
+    @property
+    def activations(self) -> int:
+        """How often workflow code was run, replays included."""
+        return self._activations + self.worker.activations
 
     # --- what a client does -----------------------------------------------------------------------------------------
 
@@ -130,7 +139,14 @@ class SimulatedServer:
             workflow: Its class, its run method or its name.
             *args: Its arguments.
             id: The workflow id.
-            **the rest: As for `temporalio.client.Client.start_workflow`.
+            memo: As for `temporalio.client.Client.start_workflow`; so are all that follow.
+            id_reuse_policy: When there was a run of this id.
+            id_conflict_policy: When there is one.
+            run_timeout: For one run.
+            execution_timeout: For the run and those it continues as.
+            start_delay: Until its first workflow task.
+            static_summary: Its title.
+            static_details: Its description.
 
         Raises:
             WorkflowAlreadyStartedError: As the policies say.
@@ -171,7 +187,7 @@ class SimulatedServer:
         if found.open:
             if conflict == WorkflowIDConflictPolicy.USE_EXISTING:
                 return found
-            if WorkflowIDConflictPolicy.TERMINATE_EXISTING == conflict or (
+            if conflict == WorkflowIDConflictPolicy.TERMINATE_EXISTING or (
                 reuse == WorkflowIDReusePolicy.TERMINATE_IF_RUNNING
             ):
                 found.terminate("TerminateIfRunning WorkflowIdReusePolicy")
@@ -201,6 +217,7 @@ class SimulatedServer:
     def deploy(self, workflows: Sequence[type]) -> None:
         """Another worker takes over, with these workflows and an empty cache; runs that were stuck are tried again."""
         self.evict()
+        self._activations += self.worker.activations
         self.worker = SimulatedWorker(workflows=workflows, **self._worker_options)
         for execution in self.executions:
             execution.retry()
@@ -250,6 +267,7 @@ class SimulatedServer:
 
     def boundary(self, run: Execution) -> None:
         """A workflow task is done."""
+        self.tasks += 1
         if self.on_boundary is not None:
             self.on_boundary(SimulatedHandle(self, run))
 
@@ -438,7 +456,7 @@ class SimulatedServer:
         )
 
 
-_NOT_FOUND = 1
+_NOT_FOUND: Final = 1
 """Why another workflow could not be told."""
 
 

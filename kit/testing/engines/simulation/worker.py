@@ -46,7 +46,7 @@ class SimulatedWorker:
         self.task_queue = task_queue
         self._interceptors = tuple(interceptors)
         externs: dict[str, Callable[..., Any]] = {}
-        given = WorkflowInterceptorClassInput(unsafe_extern_functions=externs)  # type: ignore[arg-type]  # filled by them
+        given = WorkflowInterceptorClassInput(unsafe_extern_functions=externs)
         classes = [found for i in interceptors if (found := i.workflow_interceptor_class(given)) is not None]
         self._host = Host(
             namespace=namespace,
@@ -70,6 +70,11 @@ class SimulatedWorker:
         if definition is None:
             return None
         return Replica(self._host, definition, run_id=run_id, namespace=self.namespace)
+
+    @property
+    def activations(self) -> int:
+        """How often its workflow code was run."""
+        return self._host.activations
 
     @property
     def workflows(self) -> list[str]:
