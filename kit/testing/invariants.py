@@ -12,8 +12,9 @@ nothing irreversible before the commit      an effect that cannot be taken back 
                                             before it stands, and came before it
 the ledger says what is true                done rows stand, settled others do not; no effect is without a row; open
                                             rows only where somebody still has to look
-every run ends, or waits for a person       never stuck; a saga fails only by bad input before its first step, or with
-                                            what a person left in place
+without a fault it completes                nothing went wrong: then the subject shows every call there is to be faulted
+every run ends, or waits for a person       never stuck; once all is well a person's answers end it; a saga fails only
+                                            by bad input before its first step, or with what a person left in place
 attempts stay within the caps               what was refused for good is not asked for again and again, and no step that
                                             may turn round has more attempts than any of its retry rules allows
 a terminated run can be unwound             every effect that it left has a row with the request that made it
@@ -79,7 +80,7 @@ async def judge(subject: Subject, world: World, run: Run, *, when: str = "end") 
         run: What is known of the run now; its ``ending`` is how it stands at this instant.
         when: ``"parked"`` while the run waits for a person, else ``"end"``.
     """
-    case = Case(subject, run, _operations(world), await _rows(world, run))
+    case = Case(subject, run, when, _operations(world), await _rows(world, run))
     found = [Violation(rule.name, text, when) for rule in BUILT_IN for text in rule.check(case)]
     for invariant in subject.invariants:
         asked = invariant.check(world, run)
@@ -110,12 +111,14 @@ class Case:
     Attributes:
         subject: What was under faults.
         run: What is known of the run.
+        when: ``"parked"`` or ``"end"``.
         operations: Of the world's connectors, by name.
         rows: Of the ledgers, by key.
     """
 
     subject: Subject
     run: Run
+    when: str
     operations: Mapping[str, Operation[Any, Any]]
     rows: Mapping[str, Entry]
 
@@ -274,10 +277,22 @@ def _ends(case: Case) -> Iterator[str]:
         yield f"the run neither ends nor waits for anybody: {run.error}"
     if run.ending is Ending.PARKED and not _asks(case):
         yield "the run waits, and asks nobody"
+    elif run.ending is Ending.PARKED and case.when == "end":
+        yield f"everything is well, a person has answered again and again, and the run still waits: {_questions(case)}"
     if run.ending is Ending.FAILED and case.is_saga:
         residue = run.summary is not None and run.summary.status is Status.RESIDUE
         if not residue and run.seen:
             yield f"the saga failed without turning round: {run.error}"
+
+
+def _completes(case: Case) -> Iterator[str]:
+    if not case.run.scenario.faults and case.run.ending is not Ending.COMPLETED:
+        yield f"nothing went wrong, and the run ended {case.run.ending.value}: {case.run.error or _questions(case)}"
+
+
+def _questions(case: Case) -> str:
+    tasks = case.run.summary.tasks if case.run.summary else case.run.tasks
+    return "; ".join(task.question for task in tasks if task.open) or "no question"
 
 
 def _asks(case: Case) -> bool:
@@ -298,10 +313,12 @@ def _within_caps(case: Case) -> Iterator[str]:
         if number > most:
             yield f"the {role.value} of {operation} was refused for good {number} times under the key {key!r}"
     phases = {(step["operation"], step["key"]): step["phase"] for step in case.steps}
+    if case.is_saga and not case.steps:
+        return  # it was terminated: whether it could still turn round is not known
     attempts: Counter[tuple[str, str]] = Counter()
     for seen in case.run.seen:
         place_ = (seen.point.operation, seen.key)
-        if seen.point.role is Role.ACTION and phases.get(place_) in (Phase.BODY, Phase.PIVOT):
+        if seen.point.role is Role.ACTION and phases.get(place_, Phase.BODY) in (Phase.BODY, Phase.PIVOT):
             attempts[place_] = max(attempts[place_], seen.attempt)
     for (operation, key), number in attempts.items():
         if operation not in case.operations:
@@ -339,6 +356,7 @@ BUILT_IN: Final[tuple[BuiltIn, ...]] = (
     BuiltIn("ended without success: nothing is left", _nothing_left),
     BuiltIn("nothing irreversible before the commit", _irreversible),
     BuiltIn("the ledger says what is true", _ledger),
+    BuiltIn("without a fault it completes", _completes),
     BuiltIn("every run ends, or waits for a person", _ends),
     BuiltIn("attempts stay within the caps", _within_caps),
     BuiltIn("a terminated run can be unwound", _unwindable),

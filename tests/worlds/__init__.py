@@ -4,8 +4,10 @@ from typing import Final
 
 from kit.testing.world import Subject
 from tests.worlds.checkout import CHECKOUT
+from tests.worlds.five_steps import FIVE_STEPS
+from tests.worlds.two_steps import TWO_STEPS
 
 SUBJECTS: Final[tuple[Subject, ...]] = (CHECKOUT,)
 """What ``kit verify`` verifies here."""
 
-__all__ = ["CHECKOUT", "SUBJECTS"]
+__all__ = ["CHECKOUT", "FIVE_STEPS", "SUBJECTS", "TWO_STEPS"]
