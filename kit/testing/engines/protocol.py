@@ -32,6 +32,17 @@ class Engine(Protocol):
         """
 
 
+@runtime_checkable
+class Replaying(Protocol):
+    """What an engine can do besides: find out whether a run would have survived every loss of its worker's cache."""
+
+    def replays(self, subject: Subject, run: Run) -> str | None:
+        """Replay a run's history with a fresh instance; says where its commands differ, ``None`` when they do not.
+
+        Called in a thread without a running loop.
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class Cut:
     """A run that was stopped, because the rest of it is known from another run that passed through the same state.

@@ -10,6 +10,7 @@ from kit.errors import DefinitionError, UnsupportedScenario
 from kit.testing.engines.protocol import Engine
 from kit.testing.faults import Scenario
 from kit.testing.runs import Run
+from kit.testing.sweep.checking import Runner
 from kit.testing.world import Subject
 
 SIMULATION: Final = "simulation"
@@ -77,7 +78,7 @@ async def run_scenario(
     """
     wanted = Scenario.parse(scenario) if isinstance(scenario, str) else scenario
     async with AsyncExitStack() as stack:
-        run = await (await stack.enter_async_context(builder(engine)())).run(subject, wanted)
+        run = await Runner(await stack.enter_async_context(builder(engine)()), subject).run(wanted)
     if strict and run.unreached:
         reached = ", ".join(dict.fromkeys(str(seen.point) for seen in run.seen))
         raise UnsupportedScenario(

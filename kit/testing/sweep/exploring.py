@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 
 from kit.testing.faults import Fault, FaultKind, Scenario
 from kit.testing.runs import Run
+from kit.testing.sweep.checking import digest
 from kit.testing.sweep.crew import Crew
 from kit.testing.sweep.growing import Merge, Node, further, reached
 from kit.testing.sweep.outcome import Outcome
-from kit.testing.sweep.running import Found, Piece, digest
+from kit.testing.sweep.running import Found, Piece
 from kit.testing.sweep.tally import Tally
 from kit.testing.sweep.verdict import Reduction
 
@@ -107,9 +108,12 @@ class _Level:
                 continue
             if found.history:
                 tally.histories.add(found.history)
+            if found.boundaries:
+                tally.replayed.add(found.history)
             if found.run is not None and (len(found.run.scenario.faults) == 1 or found.run.violations):
                 tally.keep(found.run)
             tally.reduced[Reduction.SAME_STATE] += found.stopped
+            tally.reduced[Reduction.SAME_HISTORY] += found.boundaries
             tally.add(found.outcome)
             if not self.last:
                 self._grow(node, index, found, found.outcome)

@@ -12,15 +12,13 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from itertools import combinations
 
-from kit.testing.engines.protocol import Engine
 from kit.testing.faults import Fault, FaultKind, Scenario
 from kit.testing.runs import Run
+from kit.testing.sweep.checking import Runner, digest
 from kit.testing.sweep.growing import reached
 from kit.testing.sweep.outcome import Outcome
-from kit.testing.sweep.running import digest
 from kit.testing.sweep.tally import Tally
 from kit.testing.sweep.verdict import Reduction
-from kit.testing.world import Subject
 
 
 class ReductionError(AssertionError):
@@ -32,15 +30,13 @@ class Oracle:
     """Runs every set of at most ``depth`` faults among all that any run could be given.
 
     Args:
-        engine: Entered by the caller.
-        subject: What is under faults.
+        runner: Runs them.
         tally: Takes the outcomes in.
         kinds: What can go wrong.
         depth: The most faults of one scenario.
     """
 
-    engine: Engine
-    subject: Subject
+    runner: Runner
     tally: Tally
     kinds: Collection[FaultKind]
     depth: int
@@ -58,7 +54,7 @@ class Oracle:
         while pending := [faults for faults in self._sets() if faults not in self._runs]:
             self.tally.planned += len(pending)
             for faults in pending:
-                self._note(await self.engine.run(self.subject, Scenario(faults, seed)))
+                self._note(await self.runner.run(Scenario(faults, seed)))
         for faults, (outcome, unreached) in sorted(self._runs.items(), key=lambda item: (len(item[0]), item[0])):
             if not unreached:
                 self.tally.add(outcome)

@@ -14,15 +14,15 @@ its end all the same, because somebody will want to see it; then it must have en
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from kit.errors import DefinitionError
 from kit.testing.engines.protocol import Cut, Engine, Foreseeing
 from kit.testing.faults import Fault, Scenario
 from kit.testing.runs import Run
+from kit.testing.sweep.checking import Runner, digest
 from kit.testing.sweep.growing import Reached, reached
 from kit.testing.sweep.outcome import Outcome
 from kit.testing.world import Subject
@@ -65,7 +65,8 @@ class Found:
         stopped: Whether it was stopped there.
         states: The states it passed through, where scenarios follow from it.
         run: All of it, where scenarios follow from it or something does not hold.
-        history: Digest of its workflow-visible history; 0 when it was stopped.
+        history: Digest of its history; 0 when it was stopped.
+        boundaries: Between how many workflow tasks it was checked to survive the loss of its worker.
     """
 
     fault: Fault
@@ -76,6 +77,7 @@ class Found:
     states: Mapping[str, int] = field(default_factory=dict)
     run: Run | None = None
     history: int = 0
+    boundaries: int = 0
 
 
 async def carry_out(piece: Piece, *, engine: Engine, subject: Subject) -> list[Found]:
@@ -85,24 +87,28 @@ async def carry_out(piece: Piece, *, engine: Engine, subject: Subject) -> list[F
         UnsupportedScenario: The engine does not model what one of them needs.
         DefinitionError: Two runs were in the same state and ended differently: the world does not tell all its state.
     """
+    runner = Runner(engine, subject)
     if not isinstance(engine, Foreseeing):
         scenarios = [_with(piece.outcome.scenario, fault) for fault in piece.faults]
-        runs = await asyncio.gather(*(engine.run(subject, scenario) for scenario in scenarios))
+        runs = await asyncio.gather(*(runner.run(scenario) for scenario in scenarios))
         return [
-            _found(piece, fault, run, kept=_kept(piece, run)) for fault, run in zip(piece.faults, runs, strict=True)
+            _found(piece, fault, run, kept=_kept(piece, run), boundaries=runner.boundaries(run))
+            for fault, run in zip(piece.faults, runs, strict=True)
         ]
     memo = _Memo(dict.fromkeys(piece.states), dict(piece.states))
     outcomes: dict[Fault | None, Outcome] = {None: piece.outcome}
     found, violating = [], 0
     for fault in piece.faults:
         passage = _Passage(memo, stops=not piece.shown)
-        run = await engine.run_until(subject, _with(piece.outcome.scenario, fault), passage.known)
+        run = await runner.run_until(_with(piece.outcome.scenario, fault), passage.known)
         one = _judged(piece, fault, run, passage, outcomes)
+        if isinstance(run, Run):
+            one = replace(one, boundaries=runner.boundaries(run))
         if one.outcome is not None:
             outcomes[fault] = one.outcome
             memo.learn(fault, passage.passed)
             violating += not one.outcome.safe
-        found.append(one if piece.shown or violating <= RUNS_OF_A_PIECE else _without_run(one))
+        found.append(one if piece.shown or violating <= RUNS_OF_A_PIECE else replace(one, run=None))
     return found
 
 
@@ -158,15 +164,28 @@ def _judged(
             fix="let World.state() return everything that later answers and the truth depend on, or None",
         )
     found = _found(piece, fault, run, kept=run, states=passage.passed)
-    return Found(fault, foretold, found.points, passage.merged, False, found.states, run, found.history)
+    return replace(found, outcome=foretold, merged=passage.merged)
 
 
-def _found(piece: Piece, fault: Fault, run: Run, *, kept: Run | None, states: Mapping[str, int] | None = None) -> Found:
+def _found(
+    piece: Piece,
+    fault: Fault,
+    run: Run,
+    *,
+    kept: Run | None,
+    states: Mapping[str, int] | None = None,
+    boundaries: int = 0,
+) -> Found:
     if run.unreached:
         return Found(fault, None)
-    points = reached(run.seen)
     return Found(
-        fault, Outcome.of(run), points, states={} if piece.last else (states or {}), run=kept, history=digest(run)
+        fault,
+        Outcome.of(run),
+        points=reached(run.seen),
+        states={} if piece.last else (states or {}),
+        run=kept,
+        history=digest(run),
+        boundaries=boundaries,
     )
 
 
@@ -174,16 +193,5 @@ def _kept(piece: Piece, run: Run) -> Run | None:
     return run if piece.shown or (run.violations and piece.outcome.safe) else None
 
 
-def _without_run(found: Found) -> Found:
-    return Found(
-        found.fault, found.outcome, found.points, found.merged, found.stopped, found.states, None, found.history
-    )
-
-
 def _with(scenario: Scenario, fault: Fault) -> Scenario:
     return Scenario((*scenario.faults, fault), scenario.seed)
-
-
-def digest(run: Run) -> int:
-    """A digest of a run's history."""
-    return int.from_bytes(hashlib.blake2b(run.history, digest_size=8).digest())

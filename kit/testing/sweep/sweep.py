@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
 
 from kit.errors import DefinitionError
-from kit.testing.engines.protocol import Engine, Foreseeing
 from kit.testing.faults import FaultKind, Scenario
 from kit.testing.runs import Run
 from kit.testing.sweep.assumptions import assumptions
+from kit.testing.sweep.checking import Runner
 from kit.testing.sweep.crew import Alone, Crew, Processes
 from kit.testing.sweep.engines import SIMULATION, Choice, builder, name_of
 from kit.testing.sweep.exploring import Exploration
@@ -79,15 +79,16 @@ async def sweep(
     tally = Tally(tell=progress)
     async with AsyncExitStack() as stack:
         own = await stack.enter_async_context(builder(engine)())
-        clean, states = await _clean(own, wanted, seed)
+        runner = Runner(own, wanted)
+        clean, states = await _clean(runner, seed)
         if oracle:
-            await Oracle(own, wanted, tally, chosen, depth).explore(clean)
+            await Oracle(runner, tally, chosen, depth).explore(clean)
         else:
             crew: Crew = Alone(own, wanted)
             if workers > 1 and depth > 0:
                 crew = await stack.enter_async_context(Processes(builder(engine), wanted, workers=workers))
             await Exploration(crew, tally, chosen, depth).explore(clean, states=states)
-        return await _Ending(wanted, own, tally, clean).verdict(
+        return await _Ending(runner, tally, clean).verdict(
             depth=depth, seed=seed, engine=name_of(engine), oracle=oracle, kinds=chosen
         )
 
@@ -138,17 +139,15 @@ def _check(*, depth: int, workers: int, engine: Choice, oracle: bool) -> None:
         )
 
 
-async def _clean(engine: Engine, subject: Subject, seed: int) -> tuple[Run, dict[str, int]]:
+async def _clean(runner: Runner, seed: int) -> tuple[Run, dict[str, int]]:
     """The run without faults, and the states it passes through."""
     states: dict[str, int] = {}
-    if not isinstance(engine, Foreseeing):
-        return await engine.run(subject, Scenario(seed=seed)), states
 
     def note(state: str, seen: int) -> bool:
         states.setdefault(state, seen)
         return False
 
-    run = await engine.run_until(subject, Scenario(seed=seed), note)
+    run = await runner.run_until(Scenario(seed=seed), note)
     assert isinstance(run, Run)  # noqa: S101 - it was never told to stop
     return run, states
 
@@ -157,13 +156,12 @@ async def _clean(engine: Engine, subject: Subject, seed: int) -> tuple[Run, dict
 class _Ending:
     """Makes the verdict of what was counted."""
 
-    subject: Subject
-    engine: Engine
+    runner: Runner
     tally: Tally
     clean: Run
 
     async def verdict(self, *, depth: int, seed: int, engine: str, oracle: bool, kinds: Sequence[FaultKind]) -> Verdict:
-        tally, subject = self.tally, self.subject
+        tally, subject = self.tally, self.runner.subject
         found = await self._counterexamples()
         for scenario in tally.examples.values():
             await self._run(scenario)
@@ -199,31 +197,30 @@ class _Ending:
         return list(found.values())
 
     async def _violates(self, scenario: Scenario) -> bool:
-        run = self.tally.kept.get(scenario) or await self.engine.run(self.subject, scenario)
+        run = self.tally.kept.get(scenario) or await self.runner.run(scenario)
         return not run.safe
 
     async def _run(self, scenario: Scenario) -> Run:
         run = self.tally.kept.get(scenario)
         if run is None:
-            run = await self.engine.run(self.subject, scenario)
+            run = await self.runner.run(scenario)
             self.tally.keep(run)
         return run
 
     def _counts(self, depth: int) -> Counts:
         tally = self.tally
-        own: Any = getattr(self.engine, "counts", {})
         return Counts(
             scenarios=tally.done,
             runs=tally.runs,
             stopped=tally.stopped,
             reduced={reason: tally.reduced[reason] for reason in Reduction if tally.reduced[reason]},
             histories=len(tally.histories),
+            replays=len(tally.replayed),
             reachable=len(tally.reachable),
             faulted=len(tally.faulted & tally.reachable),
             beyond=len(tally.beyond - tally.reachable),
             endings=dict(sorted(tally.endings.items())),
             violating=tally.violating,
-            engine=dict(own) if isinstance(own, Mapping) else {},
         )
 
 

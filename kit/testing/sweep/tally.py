@@ -63,6 +63,7 @@ class Tally:
     beyond: set[Point] = field(default_factory=set)
     faulted: set[Point] = field(default_factory=set)
     histories: set[int] = field(default_factory=set)
+    replayed: set[int] = field(default_factory=set)
     singles: dict[Fault, Ending] = field(default_factory=dict)
     differences: list[Difference] = field(default_factory=list)
     examples: dict[tuple[object, ...], Scenario] = field(default_factory=dict)

@@ -25,7 +25,7 @@ class Reduction(StrEnum):
     SAME_SET = "its faults were run in another order"
     UNREACHED = "its last fault can never strike"
     SAME_STATE = "another run passed through the same state"
-    SAME_HISTORY = "a crash between two workflow tasks: one replay per distinct history covers them all"
+    SAME_HISTORY = "its worker is lost between two workflow tasks: one replay of the history covers every such place"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +40,13 @@ class Counts:
             `Reduction.UNREACHED` and `Reduction.SAME_HISTORY` are not among ``scenarios``: they are no scenarios of
             their own.
         histories: Distinct workflow-visible histories.
-        replays: Histories that were replayed by a fresh instance and asked for the same commands.
+        replays: How many of them were replayed by a fresh instance, which must give the same commands.
         reachable: Points that are reached with fewer faults than the bound allows, so that one more can strike there.
         faulted: Those that a fault struck.
         beyond: Points that are reached only when the most faults have struck; nothing went wrong there.
         endings: How the scenarios ended.
         violating: Scenarios in which an invariant did not hold.
-        engine: The engine's own counts, such as activations executed and remembered.
+        engine: What the engine counted besides.
     """
 
     scenarios: int = 0
