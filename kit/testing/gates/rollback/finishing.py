@@ -74,7 +74,7 @@ class Worker:
         log = folder / f"worker-{version.name}.log"
         with log.open("wb") as written:
             process = await asyncio.create_subprocess_exec(
-                *version.command("host"),
+                *version.command("host", version.app),
                 cwd=version.folder,
                 env=version.environment(environment),
                 stdin=asyncio.subprocess.PIPE,

@@ -120,7 +120,7 @@ def judge(
         state, why, notes = (
             (State.STUCK, f"the other version has no such workflow: {missing}", ())
             if missing
-            else _judge(recording, event, watched[number - 1], known)
+            else _judge(recording, event, watched[number - 1], known, direction)
         )
         points.append(
             Point(
@@ -140,7 +140,7 @@ def judge(
 
 
 def _judge(
-    recording: Recording, event: int, watched: Watched, known: set[tuple[int, str, str]]
+    recording: Recording, event: int, watched: Watched, known: set[tuple[int, str, str]], way: Direction
 ) -> tuple[State, str, tuple[str, ...]]:
     waiting = _waiting(recording, event)
     readings = [one for one in watched.readings if not one.what.startswith(_ARGUMENT) or one.event in waiting]
@@ -155,9 +155,24 @@ def _judge(
     news = [
         (one, each) for one in readings for each in one.differences if (one.event, one.what, str(each)) not in known
     ]
-    grave = [f"{_place(one)}: {each}" for one, each in news if not _harmless(each)]
-    notes = tuple(f"{_place(one)}: {each}" for one, each in news if _harmless(each))
+    grave = [f"{_place(one)}: {each}" for one, each in news if _grave(each, one, way)]
+    notes = tuple(f"{_place(one)}: {each}" for one, each in news if not _grave(each, one, way))
     return (State.ALTERED, "; ".join(grave), notes) if grave else (State.FINE, "", notes)
+
+
+def _grave(difference: Difference, reading: Reading, way: Direction) -> bool:
+    """Whether a run should not go on with what a type has made of a payload.
+
+    New code that gives a field it has added a default, and old code that leaves out what it never knew, do what their
+    authors meant. Old code that makes up what the new one no longer writes does not; nor does a type that does both in
+    one payload, for that is what a renamed field looks like.
+    """
+    kinds = {each.kind for each in reading.differences if not _harmless(each)}
+    if _harmless(difference):
+        return False
+    if difference.kind == "defaulted":
+        return way is Direction.BACK or "dropped" in kinds
+    return difference.kind == "changed" or "defaulted" in kinds
 
 
 _ARGUMENT: Final = "an argument of "

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,6 +42,24 @@ class Version:
     python: Path
     visitors: Path
     notes: tuple[str, ...] = field(default=())
+
+    @property
+    def app(self) -> str:
+        """Where its app is, as ``module:attribute``.
+
+        Raises:
+            DefinitionError: It does not say.
+        """
+        file = self.folder / "pyproject.toml"
+        said = tomllib.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+        app = said.get("tool", {}).get("kit", {}).get("app")
+        if not isinstance(app, str):
+            raise DefinitionError(
+                f"the {self.name} version",
+                rule=f"its pyproject.toml has no app in [tool.kit], so its worker cannot be run: {app!r}",
+                fix="name a later version with --base, or check with --replay-only",
+            )
+        return app
 
     def command(self, *arguments: str) -> list[str]:
         """How to run the visitor in it."""

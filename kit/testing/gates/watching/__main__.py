@@ -1,13 +1,13 @@
 """What another version of a service is asked, as a process in its folder.
 
-``python -m <this package> watch QUESTION ANSWER`` replays histories on that version's code; ``host`` runs its worker.
+``python -m <this package> watch QUESTION ANSWER`` replays histories on that version's code; ``host APP`` runs its
+worker.
 """
 
 from __future__ import annotations
 
 import asyncio
 import base64
-import importlib
 import json
 import os
 import sys
@@ -36,7 +36,7 @@ def answer(question: dict[str, Any]) -> dict[str, Any]:
     found, missing = [], {}
     for name in question["workflows"]:
         try:
-            found.append(_load(name))
+            found.append(hosting.load(name))
         except (ImportError, AttributeError) as error:
             missing[name] = f"{type(error).__name__}: {error}"
     histories = [
@@ -47,21 +47,11 @@ def answer(question: dict[str, Any]) -> dict[str, Any]:
     return {"missing": missing, "watched": [asdict(one) for one in watched]}
 
 
-def _load(name: str) -> Any:
-    module, _, path = name.partition(":")
-    found: Any = importlib.import_module(module)
-    for part in path.split("."):
-        found = getattr(found, part)
-    return found
-
-
 def main() -> None:
     """The command."""
-    if sys.argv[1:] == ["host"]:
-        hosting.main()
-    command, question, written = sys.argv[1:]
-    if command != "watch":
-        raise SystemExit(f"unknown command {command!r}")
+    if sys.argv[1] == "host":
+        hosting.main(sys.argv[2])
+    question, written = sys.argv[2:]
     result = answer(json.loads(Path(question).read_text(encoding="utf-8")))
     Path(written).write_text(json.dumps(result), encoding="utf-8")
     sys.stdout.flush()

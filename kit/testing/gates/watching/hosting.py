@@ -25,6 +25,7 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any, Final
 
+from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import (
     CustomSlotSupplier,
     FixedSizeSlotSupplier,
@@ -131,19 +132,24 @@ class Host:
 
 def payload(stage: str, scenario: str, number: int) -> dict[str, str]:
     """The argument of a workflow as this version of the service writes it."""
-    from temporalio.contrib.pydantic import pydantic_data_converter  # noqa: PLC0415 - only where it is used
-
-    module, _, attribute = stage.partition(":")
-    found = getattr(importlib.import_module(module), attribute)
-    made = pydantic_data_converter.payload_converter.to_payloads([found.request(scenario, number)])[0]
+    made = pydantic_data_converter.payload_converter.to_payloads([load(stage).request(scenario, number)])[0]
     return {"encoding": made.metadata["encoding"].decode(), "data": base64.b64encode(made.data).decode()}
 
 
-async def serve(answer: Callable[[dict[str, Any]], None]) -> None:
-    """Carry commands out until standard input ends."""
-    from kit.cli.discovery import find_app  # noqa: PLC0415 - of the version that this process runs
+def load(target: str) -> Any:
+    """What ``module:attribute`` names in this version.
 
-    host = Host(find_app().work)
+    Raises:
+        ImportError: There is no such module.
+        AttributeError: It has no such attribute.
+    """
+    module, _, path = target.partition(":")
+    return functools.reduce(getattr, path.split("."), importlib.import_module(module))
+
+
+async def serve(app: str, answer: Callable[[dict[str, Any]], None]) -> None:
+    """Carry commands out until standard input ends."""
+    host = Host(load(app).work)
     reader = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     while line := await reader.readline():
@@ -163,8 +169,11 @@ async def serve(answer: Callable[[dict[str, Any]], None]) -> None:
     await host.end()
 
 
-def main() -> None:
-    """The process. What the service prints goes to standard error: standard output is for answers."""
+def main(app: str) -> None:
+    """The process of the service whose app is named, as ``module:attribute``.
+
+    What the service prints goes to standard error: standard output is for answers.
+    """
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
 
@@ -172,5 +181,5 @@ def main() -> None:
         answers.write(json.dumps(document) + "\n")
         answers.flush()
 
-    asyncio.run(serve(answer))
+    asyncio.run(serve(app, answer))
     os._exit(0)  # the teardown of an interpreter that ran a worker aborts now and then
