@@ -33,6 +33,16 @@ def subjects_named(found: Iterable[Subject]) -> dict[str, Subject]:
     return named
 
 
+def subject_named(named: Mapping[str, Subject], wanted: str) -> Subject:
+    """One of several subjects, by the type of its workflow or the name of its class.
+
+    Raises:
+        DefinitionError: There is none of that name; the message names the nearest.
+    """
+    by_class = {subject.workflow.__name__: subject for subject in named.values()}
+    return by_class[wanted] if wanted in by_class and wanted not in named else chosen(named, wanted, what="workflow")
+
+
 def chosen(named: Mapping[str, T], wanted: str, *, what: str) -> T:
     """One of several things by its name.
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json as documents
 import logging
+import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
@@ -13,7 +15,7 @@ from typing import Annotated, Literal
 from cyclopts import App, Parameter
 from cyclopts.validators import Number
 
-from kit.cli.choosing import check_operations, chosen, subjects_named
+from kit.cli.choosing import check_operations, subject_named, subjects_named
 from kit.cli.discovery import find_connectors, find_subjects
 from kit.cli.progress import Teller
 from kit.errors import DefinitionError
@@ -21,6 +23,7 @@ from kit.testing.faults import Scenario
 from kit.testing.report import Report, document, document_of_run, narrate, page, summary
 from kit.testing.report.story import ending
 from kit.testing.sweep import run_scenario, sweep, write_test
+from kit.testing.sweep.engines import SERVER
 from kit.testing.world import Subject
 from kit.worker import Connector
 from kit.workflow import SagaDefinition
@@ -71,7 +74,7 @@ async def every_fault(
         return await _scenario(
             subject, explain or only or "", engine=engine, seed=seed, json=json, story=explain is not None
         )
-    wanted = subjects if workflow is None else {workflow: chosen(subjects, workflow, what="workflow")}
+    wanted = subjects if workflow is None else {workflow: subject_named(subjects, workflow)}
     swept = _Sweep(depth=depth, engine=engine, seed=seed, workers=workers)
     reports = [await swept.of(name, subject) for name, subject in wanted.items()]
     safe = all(report.verdict.safe for report in reports)
@@ -96,7 +99,7 @@ class _Sweep:
     workers: int
 
     async def of(self, name: str, subject: Subject) -> Report:
-        with Teller(name) as teller:
+        with Teller(name) as teller, _quiet(self.engine):
             verdict = await sweep(
                 subject,
                 depth=self.depth,
@@ -114,7 +117,8 @@ async def _scenario(subject: Subject, text: str, *, engine: str, seed: int, json
     check_operations(scenario, saga.operations if isinstance(saga, SagaDefinition) else ())
     if seed and not scenario.seed:
         scenario = replace(scenario, seed=seed)
-    run = await run_scenario(subject, scenario, engine=engine)
+    with _quiet(engine):
+        run = await run_scenario(subject, scenario, engine=engine)
     if json:
         print(documents.dumps(document_of_run(run), indent=2))
     elif story:
@@ -135,7 +139,7 @@ def _tell(report: Report) -> None:
 
 def _one(subjects: Mapping[str, Subject], workflow: str | None) -> Subject:
     if workflow is not None:
-        return chosen(subjects, workflow, what="workflow")
+        return subject_named(subjects, workflow)
     if len(subjects) > 1:
         raise DefinitionError(
             "kit verify",
@@ -178,3 +182,20 @@ def _write_tests(reports: Sequence[Report], path: Path | None) -> None:
         print(f"written: {write_test(one, path, subject=subject)}", file=sys.stderr)
     if not found:
         print(f"not written: {path}, for there is no counterexample", file=sys.stderr)
+
+
+@contextmanager
+def _quiet(engine: str) -> Iterator[None]:
+    """Let what the server prints go to standard error: standard output is the verdict's, or a document's."""
+    if engine != SERVER:
+        yield
+        return
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(kept, 1)
+        os.close(kept)

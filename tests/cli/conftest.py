@@ -12,12 +12,15 @@ WriteService = Callable[..., Path]
 
 
 @pytest.fixture(autouse=True)
-def clean_imports(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """What a test imports from its service, and the folder it puts on the path, is forgotten after it."""
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    known = set(sys.modules)
+def clean_imports() -> Iterator[None]:
+    """What a test imports from its service, and the folder it puts on the path, is forgotten after it.
+
+    By hand: what `monkeypatch` took out of `sys.modules` it puts back, and that must come first.
+    """
+    path, known, writes = list(sys.path), set(sys.modules), sys.dont_write_bytecode
+    sys.dont_write_bytecode = True
     yield
+    sys.path[:], sys.dont_write_bytecode = path, writes
     for name in set(sys.modules) - known:
         if name.startswith("service"):
             del sys.modules[name]

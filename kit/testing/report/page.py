@@ -85,7 +85,7 @@ def _head(report: Report) -> Markup:
     safe = verdict.safe
     found = "no violation" if safe else words.count(len(verdict.violations), "counterexample")
     tiles = [
-        (f"≤ {verdict.depth}", "faults in a scenario"),
+        (f"≤ {verdict.depth}", f"{'fault' if verdict.depth == 1 else 'faults'} in a scenario"),
         (f"{counts.scenarios:,}", "scenarios"),
         (f"{counts.histories:,}", "distinct histories"),
         (f"{counts.faulted} of {counts.reachable}", "reachable points faulted"),
@@ -144,7 +144,7 @@ def _story(one: Counterexample, number: int) -> Markup:
         tag("h3", f"{number}. {_broken(one)}"),
         tag("p", tag("code", str(one.scenario))),
         tag("ul", *(tag("li", tag("strong", str(f.point)), f": {words.fault(f.kind)}") for f in run.scenario.faults)),
-        tag("p", tag("strong", "It ended "), f"{ending(run)}." + (f" ({run.error})" if run.error else "")),
+        tag("p", tag("strong", "It ended "), f"{ending(run)}." + (f" {words.short(run.error)}" if run.error else "")),
         tag(
             "ul",
             *(

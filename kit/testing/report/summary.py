@@ -49,7 +49,8 @@ def _workflow(report: Report, *, told: int) -> Iterator[str]:
     verdict = report.verdict
     safe = verdict.safe
     found = "no violation" if safe else words.count(len(verdict.violations), "counterexample")
-    yield f"## {'✓' if safe else words.VIOLATED} {escaped(verdict.workflow)}: {found} for ≤ {verdict.depth} faults\n"
+    mark = "✓" if safe else words.VIOLATED
+    yield f"## {mark} {escaped(verdict.workflow)}: {found} for {words.bound(verdict.depth)}\n"
     yield escaped(str(verdict)) + ".\n"
     if verdict.violations:
         yield from _violations(report, told=told)

@@ -54,8 +54,8 @@ VIOLATED: Final = "✗"
 
 ENDINGS: Final[Mapping[Ending, str]] = {
     Ending.COMPLETED: "completed",
-    Ending.COMPENSATED: "compensated: it failed, and nothing is left",
-    Ending.CANCELLED: "cancelled, and nothing is left",
+    Ending.COMPENSATED: "compensated: it failed and undid what it did",
+    Ending.CANCELLED: "cancelled, and it undid what it did",
     Ending.PARKED: "parked: a person is asked",
     Ending.TERMINATED: "terminated: no code of it ran again",
     Ending.FAILED: "failed without compensation",
@@ -65,6 +65,9 @@ ENDINGS: Final[Mapping[Ending, str]] = {
 
 _DAYS: Final = 3 * 86400
 """From this many seconds on a time is told in days: what is agreed on is 24 hours, and not a day."""
+
+_SHORT: Final = 240
+"""The most characters of an error that a page or a summary shows; ``--explain`` has all of it."""
 
 _UNITS: Final = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 _ONCE: Final[Mapping[OnceStrategy, str]] = {
@@ -109,6 +112,16 @@ def effect(operation: Operation[Any, Any]) -> str:
 def command(workflow: str, scenario: Scenario, *, explain: bool = False) -> str:
     """The command line that runs one scenario again."""
     return f"kit verify {workflow} --{'explain' if explain else 'only'} '{scenario}'"
+
+
+def short(text: str) -> str:
+    """The beginning of a long text: an error of a library may carry its whole chain of causes."""
+    return text if len(text) <= _SHORT else text[: _SHORT - 2].rsplit(" ", 1)[0] + " …"
+
+
+def bound(depth: int) -> str:
+    """How many faults a scenario has at most."""
+    return f"≤ {count(depth, 'fault')}"
 
 
 def place(file: str) -> str:
