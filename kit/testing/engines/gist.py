@@ -2,9 +2,10 @@
 
 The same scenario on the same code has the same gist, whichever engine runs it. Covered are: how it ended (also after a
 person's answers) and with what result; the commands it gave, by type and name, as a multiset; each step's outcome, undo
-and reason; what a person was asked; every request that reached the wire, and what was known of it; the
-providers' own records; the states of the ledgers. Not covered are: the order of what runs at the same time, how many
-workflow tasks it took, the number of attempts that made no request (a wait for a lease), and every duration.
+and reason; what a person was asked; every request that reached the wire, and what was known of it; the providers' own
+records; the states of the ledgers. Not covered are: the order of what runs at the same time (and so, which of two runs
+came first, and how far the siblings of a step were when the run was terminated), how many workflow tasks it took, the
+number of attempts that made no request (a wait for a lease), and every duration.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any, Final
 
 from temporalio.api.history.v1 import History
 
-from kit.testing.runs import Run
+from kit.testing.runs import Ending, Run
 
 Counted = tuple[tuple[str, int], ...]
 """Words, sorted, with how often each occurs."""
@@ -66,29 +67,23 @@ class Gist:
 def gist_of(run: Run) -> Gist:
     """The gist of a run."""
     steps = run.summary.steps if run.summary else []
-    rows = sorted((row.operation, row.key, row.state.value, row.saga, row.result or b"") for row in run.rows)
+    rows = sorted((row.operation, row.key, row.state.value, row.result or b"") for row in run.rows)
     return Gist(
         ending=run.ending.value,
         repaired=run.repaired.value if run.repaired else "",
         result=run.result or "",
         commands=commands_of(History.FromString(run.history)),
-        steps=tuple(
-            (
-                step["number"],
-                step["operation"],
-                step["phase"],
-                step["key"],
-                step["outcome"],
-                step["undo"],
-                step["reason"],
-            )
-            for step in steps
-        ),
+        steps=tuple(_step(step, run) for step in steps),
         tasks=tuple(sorted((task.id, task.operation, task.undo, tuple(task.choices)) for task in run.tasks)),
         seen=_counted(f"{seen.point} {seen.key} {seen.fault or ''} {seen.outcome or ''}" for seen in run.seen),
         truth=tuple(sorted((effect.system, effect.operation, effect.key, effect.live) for effect in run.truth)),
         rows=tuple(rows),
     )
+
+
+def _step(step: dict[str, Any], run: Run) -> tuple[Any, ...]:
+    said = (step["number"], step["operation"], step["phase"], step["key"])
+    return said if run.ending is Ending.TERMINATED else (*said, step["outcome"], step["undo"], step["reason"])
 
 
 def fingerprint(run: Run) -> str:

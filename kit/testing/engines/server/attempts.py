@@ -4,8 +4,13 @@ Time skipping never skips an attempt that is running, so one that hangs (a dead 
 waited for in real time. In a scenario with such a fault the activities it can strike get a short start-to-close timeout
 when the workflow schedules them; leases and cut-offs follow the attempt's own timeout, so nothing else changes.
 
-A short timeout on a busy machine may end an attempt that does not hang at all. That is noticed: an attempt that has
-answered for good, and is followed by another one all the same, disturbs the scenario, and it is run again.
+On a busy machine the server may end such an attempt although it has answered: what the guard says at nine tenths of it
+then comes too late. That *disturbs* the scenario, and it is run again with longer attempts. It is noticed where
+
+- an attempt answers after its timeout, and no fault has frozen it;
+- an attempt answers for good in time, and another one follows all the same;
+- an attempt fails in time, and the next one counts it among those that ended without a word;
+- an attempt answers in time, and the history says that it timed out.
 """
 
 from __future__ import annotations
@@ -49,9 +54,6 @@ HANGING: Final = frozenset(
 )
 """Faults under which an attempt lasts as long as it may, or longer."""
 
-_IN_TIME: Final = 0.9
-"""A result after this part of the timeout may have come too late: that is what an attempt does that freezes."""
-
 
 def struck(scenario: Scenario, kinds: frozenset[FaultKind]) -> frozenset[str]:
     """The activities whose attempts some kinds of fault can strike. A probe is made by an action and by its undo."""
@@ -69,18 +71,43 @@ class AtWork:
     """What the attempts of a scenario are doing.
 
     Attributes:
+        stirred: Called whenever one begins or ends.
+        frozen: The activities of which an attempt is frozen, and may answer after its timeout.
         running: How many are at work. One that has died with its worker is not.
         begun: How many there have been.
-        disturbed: Which activity answered for good and was not heard, if one did.
-        answered: Those that have, by run and id.
+        disturbed: Which attempt was not heard in time, if one was not.
+        latest: The latest instant that is known, by the server's clock.
     """
 
     stirred: Callable[[], None]
+    frozen: frozenset[str] = frozenset()
     running: int = 0
     begun: int = 0
     disturbed: str | None = None
-    answered: set[tuple[str, str]] = field(default_factory=set)
     latest: float = 0.0
+    _answered: dict[tuple[str, str], tuple[int, bool]] = field(default_factory=dict)
+    """By run and activity id, the last attempt that answered in time, and whether for good."""
+
+    def begins(self, info: activity.Info) -> None:
+        """An attempt begins: was the one before it heard?"""
+        number, for_good = self._answered.get(_which(info), (0, False))
+        counts = info.heartbeat_details[0] if info.heartbeat_details else {}
+        unheard = number == info.attempt - 1 and isinstance(counts, dict) and 0 < sum(counts.values()) < number
+        if for_good or unheard:
+            self.disturbed = f"attempt {number} of {info.activity_type}"
+
+    def answers(self, info: activity.Info, *, after: float, for_good: bool) -> None:
+        """An attempt answers ``after`` so many seconds."""
+        timeout = info.start_to_close_timeout
+        if timeout is None or after < timeout.total_seconds():
+            self._answered[_which(info)] = (info.attempt, for_good)
+        elif info.activity_type not in self.frozen:
+            self.disturbed = f"attempt {info.attempt} of {info.activity_type}"
+
+    def timed_out(self, run_id: str, activity_id: str, attempt: int) -> None:
+        """The history says that an attempt timed out."""
+        if self._answered.get((run_id, activity_id), (0, False))[0] == attempt:
+            self.disturbed = f"attempt {attempt} of activity {activity_id}"
 
     def clock(self) -> float:
         """Seconds that only go forward, by the server's clock: it skips time, and the attempt that asks knows it."""
@@ -95,8 +122,12 @@ _began: Final[ContextVar[tuple[float, float] | None]] = ContextVar("kit_server_a
 """When the running attempt began: by the server's clock, and by the event loop's."""
 
 
+def _which(info: activity.Info) -> tuple[str, str]:
+    return (info.workflow_run_id or "", info.activity_id)
+
+
 class Answers(Interceptor):
-    """Stands outermost around every activity of a scenario: notices which attempts were answered for nothing."""
+    """Stands outermost around every activity of a scenario: notes what is answered, and when."""
 
     def __init__(self, at_work: AtWork) -> None:
         self._at_work = at_work
@@ -108,20 +139,16 @@ class Answers(Interceptor):
         class Inbound(ActivityInboundInterceptor):
             async def execute_activity(self, input: ExecuteActivityInput) -> Any:
                 info = activity.info()
-                timeout = (info.start_to_close_timeout or timedelta.max).total_seconds()
-                which = (info.workflow_run_id or "", info.activity_id)
-                if which in at_work.answered:
-                    at_work.disturbed = f"{info.activity_type}, attempt {info.attempt - 1}"
                 clock = asyncio.get_running_loop()
                 began = clock.time()
+                at_work.begins(info)
                 try:
                     result = await super().execute_activity(input)
-                except ApplicationError as error:
-                    if error.non_retryable:
-                        at_work.answered.add(which)
+                except Exception as error:  # noted, and raised again
+                    for_good = isinstance(error, ApplicationError) and error.non_retryable
+                    at_work.answers(info, after=clock.time() - began, for_good=for_good)
                     raise
-                if clock.time() - began < timeout * _IN_TIME:
-                    at_work.answered.add(which)
+                at_work.answers(info, after=clock.time() - began, for_good=True)
                 return result
 
         return Inbound(next)

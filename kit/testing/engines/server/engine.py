@@ -22,7 +22,7 @@ from kit.testing.server import start_time_skipping
 from kit.testing.world import Subject
 from kit.workflow import SagaWorkflow
 
-ATTEMPT: Final = timedelta(milliseconds=400)
+ATTEMPT: Final = timedelta(milliseconds=500)
 """The start-to-close timeout of attempts that may hang: what a worker that dies costs, in real time."""
 
 INSISTING: Final = timedelta(milliseconds=700)
@@ -50,6 +50,9 @@ class ServerEngine:
     Args:
         concurrent: How many scenarios run at once.
         sandboxed: Run workflow code in the SDK's sandbox, as a production worker does; several times slower.
+
+    Attributes:
+        disturbed: How often a scenario was run again because the machine was too slow for it.
     """
 
     def __init__(self, *, concurrent: int = 8, sandboxed: bool = False) -> None:
@@ -58,6 +61,7 @@ class ServerEngine:
         self._free: asyncio.Queue[Client] = asyncio.Queue()
         self._server: WorkflowEnvironment | None = None
         self._started = 0
+        self.disturbed = 0
 
     async def __aenter__(self) -> Self:
         self._server = await start_time_skipping(namespaces=self._namespaces, runtime=_quiet())
@@ -89,10 +93,11 @@ class ServerEngine:
                 if disturbed is None:
                     return run
                 attempt *= PATIENCE
+                self.disturbed += 1
         finally:
             self._free.put_nowait(client)
         raise UnsupportedScenario(
-            f"{scenario}: this machine is too slow for it: {disturbed} was answered and not heard in time. "
+            f"{scenario}: this machine is too slow for it: {disturbed} was not heard in time. "
             "Fix: run fewer scenarios at once, ServerEngine(concurrent=...)"
         )
 

@@ -60,7 +60,7 @@ class Scene:
         self.subject = subject
         self.wire = Wire(scenario, self)
         self.world = subject.world(self.wire)
-        self.at_work = AtWork(self._stir)
+        self.at_work = AtWork(self._stir, frozen=struck(scenario, frozenset({FaultKind.STALLED})))
         plugin = ReliabilityPlugin(
             ledger=self.wire.ledger(self.world.ledger), connectors=self.world.connectors, clock=self.at_work.clock
         )
@@ -108,7 +108,7 @@ class Scene:
     async def __aexit__(self, *_: object) -> None:
         for watch in self._watches:
             if not watch.closed:
-                await _unless_closed(watch.handle.terminate("the scenario is over"))
+                await _unless_closed(watch.handle.terminate(reason="the scenario is over"))
             await watch.close()
         if self._keeper is not None:
             self._keeper.cancel()
@@ -162,7 +162,7 @@ class Scene:
 
     async def terminate(self) -> None:
         """See `Controls`."""
-        await _unless_closed(self._watches[0].handle.terminate("terminated by the scenario"))
+        await _unless_closed(self._watches[0].handle.terminate(reason="terminated by the scenario"))
 
     async def start_again(self) -> None:
         """See `Controls`."""
@@ -237,6 +237,9 @@ class Scene:
     async def stand(self) -> Sequence[Stand]:
         """See `Underway`."""
         stuck = await self._rest()
+        for watch in self._watches:
+            for activity_id, attempt in watch.timed_out():
+                self.at_work.timed_out(watch.run_id, activity_id, attempt)
         return [await self._stand(watch, stuck.get(watch.handle.id)) for watch in self._watches]
 
     async def decide(self, workflow_id: str, decision: Decision) -> None:

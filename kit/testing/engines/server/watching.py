@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -110,6 +110,22 @@ class Watch:
         return not any(
             event.activity_task_scheduled_event_attributes.activity_id == activity_id for event in self._begun.values()
         )
+
+    @property
+    def run_id(self) -> str:
+        """The id of the latest run of the chain."""
+        return self.events[0].workflow_execution_started_event_attributes.original_execution_run_id
+
+    def timed_out(self) -> Iterator[tuple[str, int]]:
+        """The activities that ended because an attempt took too long: id, and number of the attempt."""
+        known = {event.event_id: event for event in self.events}
+        for event in self.events:
+            if event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_TIMED_OUT:
+                ended = event.activity_task_timed_out_event_attributes
+                scheduled = known[ended.scheduled_event_id].activity_task_scheduled_event_attributes
+                started = known.get(ended.started_event_id)  # none when it was over before it began
+                if started is not None:
+                    yield scheduled.activity_id, started.activity_task_started_event_attributes.attempt
 
     async def close(self) -> None:
         """Stop watching."""
