@@ -15,8 +15,9 @@ the ledger says what is true                done rows stand, settled others do n
 without a fault it completes                nothing went wrong: then the subject shows every call there is to be faulted
 every run ends, or waits for a person       never stuck; once all is well a person's answers end it; a saga fails only
                                             by bad input before its first step, or with what a person left in place
-attempts stay within the caps               what was refused for good is not asked for again and again, and no step that
-                                            may turn round has more attempts than any of its retry rules allows
+what is refused for good is not asked for   once more, after an attempt that nobody heard of, and no further
+again
+attempts stay within the caps               no step that may turn round has more attempts than its retry rules allow
 a terminated run can be unwound             every effect that it left has a row with the request that made it
 ==========================================  ============================================================================
 
@@ -45,7 +46,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from kit.contract import Effect, Operation, Outcome, Role
+from kit.contract import Effect, OnceStrategy, Operation, Outcome, Role
 from kit.ledger import Entry, State
 from kit.testing.faults import FaultKind
 from kit.testing.runs import Ending, Run, Truth, Violation
@@ -300,38 +301,56 @@ def _asks(case: Case) -> bool:
     return any(task.open for task in tasks)
 
 
-def _within_caps(case: Case) -> Iterator[str]:
-    faults = len(case.run.scenario.faults)
+def _refused_once(case: Case) -> Iterator[str]:
     refused: Counter[tuple[str, str, str, Role, int]] = Counter()
     for seen in case.run.seen:
         if seen.fault is not None and seen.fault.kind is FaultKind.REFUSED and seen.outcome is Outcome.REFUSED:
             place = (seen.workflow_id, seen.point.operation, seen.key, seen.point.role, seen.point.request)
             refused[place] += 1
+    further = max(len(case.run.scenario.faults) - 1, 0)
     for (_, operation, key, role, _), number in refused.items():
         # A look-up serves the action and the undo.
-        most = (REFUSALS + faults - 1) * (2 if role is Role.PROBE else 1)
-        if number > most:
+        if number > (REFUSALS + further) * (2 if role is Role.PROBE else 1):
             yield f"the {role.value} of {operation} was refused for good {number} times under the key {key!r}"
-    phases = {(step["operation"], step["key"]): step["phase"] for step in case.steps}
-    if case.is_saga and not case.steps:
-        return  # it was terminated: whether it could still turn round is not known
-    attempts: Counter[tuple[str, str]] = Counter()
-    for seen in case.run.seen:
-        place_ = (seen.point.operation, seen.key)
-        if seen.point.role is Role.ACTION and phases.get(place_, Phase.BODY) in (Phase.BODY, Phase.PIVOT):
-            attempts[place_] = max(attempts[place_], seen.attempt)
-    for (operation, key), number in attempts.items():
+
+
+def _within_caps(case: Case) -> Iterator[str]:
+    further = max(len(case.run.scenario.faults) - 1, 0)
+    for operation, key, number, rounds in _attempts(case):
         if operation not in case.operations:
             continue
-        most = _most_attempts(case.operations[operation]) + WAITS * max(faults - 1, 0)
+        most = rounds * (_most_attempts(case.operations[operation]) + WAITS * further)
         if number > most:
             yield f"{operation} was attempted {number} times under the key {key!r}; its retry rules allow {most}"
 
 
+def _attempts(case: Case) -> Iterator[tuple[str, str, int, int]]:
+    """The attempts of every step that may turn round, and how often a person had it begun anew."""
+    tasks = case.run.summary.tasks if case.run.summary else ()
+    again = Counter(t.step for t in tasks if not t.undo and t.decision and t.decision.choice is Choice.RETRY)
+    for step in case.steps:
+        if step["phase"] in (Phase.BODY, Phase.PIVOT):
+            yield step["operation"], step["key"], step["attempts"], 1 + again[step["number"]]
+    if case.is_saga:
+        return
+    most: Counter[tuple[str, str]] = Counter()
+    for seen in case.run.seen:
+        if seen.point.role is Role.ACTION:
+            place = (seen.point.operation, seen.key)
+            most[place] = max(most[place], seen.attempt)
+    for (operation, key), number in most.items():
+        yield operation, key, number, 1
+
+
 def _most_attempts(operation: Operation[Any, Any]) -> int:
-    """The most attempts that any one of an operation's rules allows."""
+    """The most attempts that any one of an operation's rules allows.
+
+    A look-up that finds nothing too early costs an attempt and no cap, so there may be one between any two.
+    """
     rules = (operation.retry_for(kind, persistent=False) for kind in operation.dependency.retry)
-    return max(rule.attempts for rule in rules if rule.attempts is not None)
+    most = max(rule.attempts for rule in rules if rule.attempts is not None)
+    by_probe = operation.once is not None and operation.once.strategy is OnceStrategy.BY_PROBE
+    return 2 * most if by_probe else most
 
 
 def _unwindable(case: Case) -> Iterator[str]:
@@ -358,6 +377,7 @@ BUILT_IN: Final[tuple[BuiltIn, ...]] = (
     BuiltIn("the ledger says what is true", _ledger),
     BuiltIn("without a fault it completes", _completes),
     BuiltIn("every run ends, or waits for a person", _ends),
+    BuiltIn("what is refused for good is not asked for again", _refused_once),
     BuiltIn("attempts stay within the caps", _within_caps),
     BuiltIn("a terminated run can be unwound", _unwindable),
 )
