@@ -27,6 +27,9 @@ app.command(
     name="contracts",
     help="Lock the contracts of a service, and refuse changes that strand runs in flight.",
 )
+app.command(
+    "kit.cli.lint:lint", name="lint", help="Check workflow and connector sources for what is unsafe by its looks."
+)
 app.command("kit.cli.map:map", name="map", help="Print the effects of a workflow: order, effect, once, key, undo.")
 app.command(
     "kit.cli.verify:verify",

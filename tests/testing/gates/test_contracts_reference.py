@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from pydantic import SecretStr
 
 from activities.payments import contract as payments
-from kit.testing.gates.contracts import FILE, Lock, Service, check
+from kit.testing.gates.contracts import FILE, RULES, Lock, Service, Severity, check
 from temporal.app import CONNECTORS, WORKFLOWS, App
 from temporal.settings import Settings
+from tests.docs.pages import ROOT, plain, rows
 from tests.house._checkout import CHECKOUT
 
 
@@ -47,3 +49,17 @@ async def test_the_listed_connectors_are_those_that_the_app_connects(tmp_path: P
 
     async with App(settings.environment()).connectors() as connectors:
         assert {type(connector) for connector in connectors} == set(CONNECTORS)
+
+
+@pytest.mark.parametrize("severity", Severity)
+def test_the_reference_lists_every_change(severity: Severity) -> None:
+    """The tables of changes are those of the code, in its order."""
+    listed = [
+        [plain(cell) for cell in row] for row in rows(ROOT / "docs/reference/contract-lock.md", severity.capitalize())
+    ]
+
+    assert listed == [
+        [change.value, plain(rule.reason), plain(rule.fix)]
+        for change, rule in RULES.items()
+        if rule.severity is severity
+    ]

@@ -1,0 +1,378 @@
+"""Rules of workflows: what must not stand between a step and the saga that keeps it."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from typing import Final
+
+from kit.testing.gates.lint.findings import Rule
+from kit.testing.gates.lint.project import Project
+from kit.testing.gates.lint.source import Function, Source, calls, keyword, methods, of_self, within
+from kit.testing.gates.lint.unstable import is_unstable
+
+Found = Iterator[tuple[ast.AST, str]]
+
+_ACTIVITIES: Final = frozenset(
+    f"temporalio.workflow.{verb}_{kind}"
+    for verb in ("execute", "start")
+    for kind in (
+        "activity",
+        "activity_class",
+        "activity_method",
+        "local_activity",
+        "local_activity_class",
+        "local_activity_method",
+    )
+)
+_CHILDREN: Final = frozenset({"temporalio.workflow.execute_child_workflow", "temporalio.workflow.start_child_workflow"})
+
+_IO: Final = (
+    *("aiohttp.", "aiosmtplib.", "aiosqlite.", "asyncpg.", "boto3.", "ftplib.", "grpc.", "http.client.", "httpx."),
+    *("httpx2.", "psycopg.", "psycopg2.", "pymongo.", "redis.", "requests.", "shutil.", "smtplib.", "socket."),
+    *("sqlalchemy.", "sqlite3.", "stripe.", "subprocess.", "urllib.request.", "urllib3."),
+)
+_IO_FUNCTIONS: Final = frozenset({"open", "input", "os.system", "os.popen", "os.remove", "os.getenv", "time.sleep"})
+
+_TOGETHER: Final = frozenset(
+    {
+        *("asyncio.gather", "asyncio.wait", "asyncio.as_completed", "asyncio.create_task", "asyncio.ensure_future"),
+        *("temporalio.workflow.wait", "temporalio.workflow.as_completed"),
+    }
+)
+
+_CANCELLED: Final = frozenset({"asyncio.CancelledError", "asyncio.exceptions.CancelledError"})
+_EVERYTHING: Final = frozenset({"Exception", "BaseException"})
+_STARTS: Final = frozenset({"start_workflow", "execute_workflow", "start_child_workflow", "execute_child_workflow"})
+_TIMEOUTS: Final = ("run_timeout", "execution_timeout")
+
+
+def workflow_functions(source: Source, project: Project) -> list[Function]:
+    """What runs as workflow code: the methods of workflows, and the functions of the file that they call."""
+    found = [m for cls in source.classes if project.is_workflow(source, cls) for m in methods(cls)]
+    for function in found:  # grows while it is walked
+        for call in calls(*function.body):
+            called = source.definitions.get(call.func.id) if isinstance(call.func, ast.Name) else None
+            if isinstance(called, Function) and called not in found:
+                found.append(called)
+    return found
+
+
+def stepping_methods(source: Source, project: Project, function: ast.AST) -> set[str]:
+    """The names of the methods, in the class around a function, that take a step, by themselves or by another."""
+    cls = next((one for one in source.ancestors(function) if isinstance(one, ast.ClassDef)), None)
+    if cls is None or not project.is_workflow(source, cls):
+        return set()
+    found: set[str] = {"step", "parallel", "pivot"} if project.is_saga(source, cls) else set()
+    own = {method.name: method for method in methods(cls)}
+    while True:
+        more = {
+            name
+            for name, method in own.items()
+            if name not in found and any(_waits(source, call, found) for call in calls(*method.body))
+        }
+        if not more:
+            return found
+        found |= more
+
+
+def _waits(source: Source, call: ast.Call, stepping: set[str]) -> bool:
+    """Whether a call is a step, or waits for one."""
+    return of_self(call.func) in stepping or source.meaning(call.func) in _ACTIVITIES | _CHILDREN
+
+
+# -- KIT001 to KIT003 --------------------------------------------------------------------------------------------------
+
+
+def effect_without_step(source: Source, project: Project) -> Found:
+    """An operation's activity is scheduled by hand."""
+    for function in workflow_functions(source, project):
+        for call in calls(*function.body):
+            if source.meaning(call.func) in _ACTIVITIES and call.args and _names_effect(source, project, call.args[0]):
+                yield call, f"{ast.unparse(call.args[0])} is scheduled without a step"
+
+
+def _names_effect(source: Source, project: Project, expression: ast.expr) -> bool:
+    if isinstance(expression, ast.Constant):
+        return project.operation_named(str(expression.value), near=source)
+    if isinstance(expression, ast.Attribute):
+        if expression.attr in ("name", "undo_name"):
+            return project.operation(source, expression.value) is not None
+        found = project.class_named(source.meaning(expression.value))
+        if found is not None and project.is_connector(*found):
+            return True
+    return project.operation(source, expression) is not None
+
+
+def io_in_workflow(source: Source, project: Project) -> Found:
+    """Workflow code reads or writes."""
+    for function in workflow_functions(source, project):
+        for call in calls(*function.body):
+            name = source.meaning(call.func)
+            if name.startswith(_IO) or name in _IO_FUNCTIONS:
+                yield call, f"{name}() reads or writes from workflow code"
+
+
+def clock_in_workflow(source: Source, project: Project) -> Found:
+    """Workflow code asks a clock or chance."""
+    for function in workflow_functions(source, project):
+        for call in calls(*function.body):
+            if is_unstable(source, call):
+                yield call, f"{source.meaning(call.func)}() answers otherwise when the workflow is replayed"
+
+
+# -- KIT004 ------------------------------------------------------------------------------------------------------------
+
+
+def swallowed(source: Source, project: Project) -> Found:
+    """What a step raises does not reach the saga."""
+    for function in workflow_functions(source, project):
+        stepping = stepping_methods(source, project, function)
+        for node in within(*function.body):
+            match node:
+                case ast.Try(body=body, handlers=handlers, finalbody=last) if _steps_in(source, body, stepping):
+                    yield from _handlers(source, handlers)
+                    for leaving in within(*last):
+                        if isinstance(leaving, ast.Return):
+                            yield leaving, "this return in `finally` swallows what the step raised, a cancellation too"
+                case ast.With(items=items, body=body) if _steps_in(source, body, stepping):
+                    for item in items:
+                        if _suppresses_all(source, item.context_expr):
+                            yield item.context_expr, "what the step raises is suppressed, a cancellation too"
+
+
+def _steps_in(source: Source, body: list[ast.stmt], stepping: set[str]) -> bool:
+    return any(_waits(source, call, stepping) for call in calls(*body))
+
+
+def _handlers(source: Source, handlers: list[ast.ExceptHandler]) -> Found:
+    for handler in handlers:
+        caught = [] if handler.type is None else _members(handler.type)
+        names = {source.meaning(one) for one in caught}
+        if handler.type is not None and not names & (_EVERYTHING | _CANCELLED):
+            continue
+        if not always_raises(handler.body) and not _lets_cancellation_pass(source, handler, names):
+            what = "except:" if handler.type is None else f"except {ast.unparse(handler.type)}"
+            yield handler, f"`{what}` round a step swallows what it raises, a cancellation too"
+
+
+def _members(expression: ast.expr) -> list[ast.expr]:
+    return list(expression.elts) if isinstance(expression, ast.Tuple) else [expression]
+
+
+def always_raises(body: list[ast.stmt]) -> bool:
+    """Whether every way through these statements ends with a raise."""
+    for statement in body:
+        match statement:
+            case ast.Raise():
+                return True
+            case ast.If(body=then, orelse=other) if always_raises(then) and always_raises(other):
+                return True
+            case ast.Try(body=tried, handlers=[], finalbody=last) if always_raises(tried) or always_raises(last):
+                return True
+            case ast.With(body=inner) if always_raises(inner):
+                return True
+    return False
+
+
+def _lets_cancellation_pass(source: Source, handler: ast.ExceptHandler, names: set[str]) -> bool:
+    """``if is_cancelled_exception(error): raise`` at its beginning. Enough for ``except Exception`` only."""
+    if names & _CANCELLED or "BaseException" in names or handler.type is None:
+        return False
+    for statement in handler.body:
+        if isinstance(statement, ast.If) and always_raises(statement.body):
+            asked = {source.meaning(call.func).rpartition(".")[2] for call in calls(statement.test)}
+            if "is_cancelled_exception" in asked:
+                return True
+    return False
+
+
+def _suppresses_all(source: Source, expression: ast.expr) -> bool:
+    if not isinstance(expression, ast.Call) or source.meaning(expression.func) != "contextlib.suppress":
+        return False
+    return bool({source.meaning(one) for one in expression.args} & (_EVERYTHING | _CANCELLED))
+
+
+# -- KIT005 to KIT007 --------------------------------------------------------------------------------------------------
+
+
+def irreversible_before_pivot(source: Source, project: Project) -> Found:
+    """What cannot be taken back is done while the saga may still turn round."""
+    for cls in source.classes:
+        if not project.is_saga(source, cls):
+            continue
+        passed = False
+        for method in sorted(methods(cls), key=lambda method: method.name != "run"):
+            for call in calls(*method.body):
+                verb = of_self(call.func)
+                passed = passed or verb == "pivot"
+                if verb not in ("step", "parallel") or passed:
+                    continue
+                for operation in operations_of(call):
+                    known = project.operation(source, operation)
+                    if known is not None and known.effect == "IRREVERSIBLE":
+                        yield operation, f"{ast.unparse(operation)} is IRREVERSIBLE and comes before the pivot"
+
+
+def operations_of(call: ast.Call) -> Iterator[ast.expr]:
+    """The operations that a call of a saga's verb names."""
+    for argument in call.args if of_self(call.func) == "parallel" else call.args[:1]:
+        pair = argument.value if isinstance(argument, ast.Starred) else argument
+        yield pair.elts[0] if isinstance(pair, ast.Tuple) and pair.elts else pair
+
+
+def gathered(source: Source, project: Project) -> Found:
+    """Steps at once, without the saga knowing that they belong together."""
+    for function in workflow_functions(source, project):
+        stepping = stepping_methods(source, project, function)
+        for call in calls(*function.body):
+            name = source.meaning(call.func)
+            on_group = isinstance(call.func, ast.Attribute) and call.func.attr == "create_task"
+            if name not in _TOGETHER and not on_group:
+                continue
+            if any(of_self(one.func) in stepping for one in calls(*call.args, *call.keywords)):
+                yield call, f"{ast.unparse(call.func)}() runs steps at once behind the saga's back"
+
+
+def shield_awaited_once(source: Source, project: Project) -> Found:
+    """A shield that holds off the first cancellation only."""
+    for function in workflow_functions(source, project):
+        for node in within(*function.body):
+            match node:
+                case ast.Await(value=ast.Call(func=called)) if source.meaning(called) == "asyncio.shield":
+                    around = source.ancestors(node)
+                    if not any(isinstance(one, ast.While) for one in around):
+                        yield node, "this shield holds off one cancellation; the second ends what it waits for"
+
+
+# -- KIT008 to KIT010 --------------------------------------------------------------------------------------------------
+
+
+def unbounded_retry(source: Source, project: Project) -> Found:
+    """An activity of one's own that is retried for ever, whatever it answers."""
+    for function in workflow_functions(source, project):
+        for call in calls(*function.body):
+            if source.meaning(call.func) not in _ACTIVITIES or keyword(call, "schedule_to_close_timeout") is not None:
+                continue
+            if any(given.arg is None for given in call.keywords):  # **options: they may say it
+                continue
+            policy = keyword(call, "retry_policy")
+            if policy is None or _is_endless(source, project, policy):
+                yield call, f"{ast.unparse(call.args[0]) if call.args else 'this activity'} is retried for ever"
+
+
+def _is_endless(source: Source, project: Project, policy: ast.expr) -> bool:
+    if not isinstance(policy, ast.Call):
+        found = project.definition(source.meaning(policy))
+        if found is None or not isinstance(found[1], ast.Call):
+            return False  # made somewhere that cannot be seen
+        source, policy = found[0], found[1]
+    if source.meaning(policy.func) != "temporalio.common.RetryPolicy":
+        return False
+    most = keyword(policy, "maximum_attempts")
+    no_end = most is None or (isinstance(most, ast.Constant) and most.value == 0)
+    return no_end and keyword(policy, "non_retryable_error_types") is None
+
+
+def run_timeout(source: Source, project: Project) -> Found:
+    """A saga is started with a timeout that ends it without running any code."""
+    for call in calls(*_everywhere(source)):
+        verb = call.func.attr if isinstance(call.func, ast.Attribute) else ""
+        scheduled = source.meaning(call.func).endswith(".ScheduleActionStartWorkflow")
+        given = next((name for name in _TIMEOUTS if keyword(call, name) is not None), None)
+        if given is None or not (verb in _STARTS or scheduled) or not call.args:
+            continue
+        if saga := project.saga_named(source, call.args[0]):
+            yield call, f"saga {saga} is started with {given}, which ends it without running any code"
+
+
+def _everywhere(source: Source) -> list[ast.stmt]:
+    bodies = [node.body for node in ast.walk(source.tree) if isinstance(node, Function | ast.ClassDef | ast.Module)]
+    return [statement for body in bodies for statement in body if not isinstance(statement, Function | ast.ClassDef)]
+
+
+def not_awaited(source: Source, project: Project) -> Found:
+    """A step that is never taken."""
+    for function in workflow_functions(source, project):
+        stepping = stepping_methods(source, project, function) & {"step", "parallel", "pivot"}
+        for node in within(*function.body):
+            match node:
+                case ast.Expr(value=ast.Call(func=called)) if of_self(called) in stepping:
+                    yield node, f"self.{of_self(called)}(...) is not awaited, so the step is never taken"
+
+
+RULES: Final = (
+    Rule(
+        "KIT001",
+        "effect without a step",
+        "Nothing undoes an operation's effect that the saga does not know of, and it has no key of the saga's.",
+        "await self.step(operation, request)",
+        effect_without_step,
+    ),
+    Rule(
+        "KIT002",
+        "input or output in workflow code",
+        "Workflow code runs again at every replay: what it reads may differ, and what it writes happens once more.",
+        "make it an operation of a connector, or an activity",
+        io_in_workflow,
+    ),
+    Rule(
+        "KIT003",
+        "clock or chance in workflow code",
+        "A replay gets another answer and leaves the recorded history.",
+        "use workflow.now(), workflow.random() or workflow.uuid4()",
+        clock_in_workflow,
+    ),
+    Rule(
+        "KIT004",
+        "a step's failure is swallowed",
+        "A cancellation comes as an exception, too: where it is swallowed the run goes on, or closes with its effects.",
+        "catch ActivityError and decide by its cause; else end the handler with `raise`, "
+        "or begin it with `if is_cancelled_exception(error): raise`",
+        swallowed,
+    ),
+    Rule(
+        "KIT005",
+        "irreversible before the pivot",
+        "The saga may still turn round, and what it has done cannot be taken back.",
+        "hold it back with self.after_commit(...), or move it after the pivot",
+        irreversible_before_pivot,
+    ),
+    Rule(
+        "KIT006",
+        "steps gathered",
+        "When one fails, the others' effects may land after the undo, and their order on the stack is chance.",
+        "await self.parallel((operation, request), ...)",
+        gathered,
+    ),
+    Rule(
+        "KIT007",
+        "a shield awaited once",
+        "A second cancellation ends the wait, and what comes next runs beside what was to be finished first.",
+        "await the shield in a loop, `while not task.done():`, or leave the undo to the saga",
+        shield_awaited_once,
+    ),
+    Rule(
+        "KIT008",
+        "retried for ever",
+        "Temporal's default is to retry without end: a request that is refused for good is sent again and again.",
+        "give retry_policy=RetryPolicy(maximum_attempts=...) or schedule_to_close_timeout=..., "
+        "or make it an operation, whose dependency says what is worth another attempt",
+        unbounded_retry,
+    ),
+    Rule(
+        "KIT009",
+        "run timeout on a saga",
+        "Temporal ends a timed-out run without running any code, so nothing is undone.",
+        "drop the timeout; the saga's own deadline turns it round",
+        run_timeout,
+    ),
+    Rule(
+        "KIT010",
+        "a step is not awaited",
+        "A coroutine that nobody awaits does nothing: the step is never taken.",
+        "await it",
+        not_awaited,
+    ),
+)
+"""The rules of workflows."""
