@@ -15,8 +15,7 @@ the ledger says what is true                done rows stand, settled others do n
 without a fault it completes                nothing went wrong: then the subject shows every call there is to be faulted
 every run ends, or waits for a person       never stuck; once all is well a person's answers end it; a saga fails only
                                             by bad input before its first step, or with what a person left in place
-what is refused for good is not asked for   once more, after an attempt that nobody heard of, and no further
-again
+a refusal for good is not asked for again   but once more, after an attempt that nobody heard of
 attempts stay within the caps               no step that may turn round has more attempts than its retry rules allow
 a terminated run can be unwound             every effect that it left has a row with the request that made it
 ==========================================  ============================================================================
@@ -377,7 +376,7 @@ BUILT_IN: Final[tuple[BuiltIn, ...]] = (
     BuiltIn("the ledger says what is true", _ledger),
     BuiltIn("without a fault it completes", _completes),
     BuiltIn("every run ends, or waits for a person", _ends),
-    BuiltIn("what is refused for good is not asked for again", _refused_once),
+    BuiltIn("a refusal for good is not asked for again", _refused_once),
     BuiltIn("attempts stay within the caps", _within_caps),
     BuiltIn("a terminated run can be unwound", _unwindable),
 )
