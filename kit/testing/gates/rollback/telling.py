@@ -71,7 +71,7 @@ def until(points: Sequence[Point]) -> str:
     word = f"until {' and '.join(points[bad - 1].next) or 'it waits'}"
     if not all(point.strands for point in points[bad:]):
         again = next(point for point in points[bad:] if not point.strands)
-        return f"{word}; then not before it {again.place.partition(', ')[0].removeprefix('after ')} has ended"
+        return f"{word}; then not before {again.place.partition(', ')[0].removeprefix('after ')} has ended"
     return f"{word}; from then on it strands"
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from temporalio.api.common.v1 import Payload
 from temporalio.api.history.v1 import HistoryEvent
@@ -130,4 +131,8 @@ def _name(hint: Any) -> str:
 
 def _said(error: Exception) -> str:
     """What an error says, on one line."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+    return f"{type(error).__name__}: {_LINK.sub('', ' '.join(str(error).split()))}"
+
+
+_LINK: Final = re.compile(r" For further information visit \S+")
+"""What pydantic adds to each error."""
