@@ -168,9 +168,6 @@ class Work:
         try:
             async with cut:
                 return await method(*args)
-        except asyncio.CancelledError:
-            self.gate.abandoned()
-            raise
         except Exception as error:  # a connector may raise anything, and all of it is classified and raised again
             failure = (
                 OutcomeUnknown(FailureKind.TIMEOUT, f"no answer within {left:.1f} s")
@@ -183,6 +180,9 @@ class Work:
             if failure is error:
                 raise
             raise failure from error
+        except BaseException:  # cancelled, or the process goes down: a trial call gives its place back in any case
+            self.gate.abandoned()
+            raise
         finally:
             current_call.reset(reset)
 

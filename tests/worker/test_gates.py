@@ -14,7 +14,7 @@ from kit.errors import NotStarted, OperationFailure, OutcomeUnknown, Refused
 from kit.worker.breaker import CircuitBreaker
 from kit.worker.gates import Gate
 from kit.worker.limits import RateLimiter
-from tests.worker.world import clock, dependency
+from tests.worker.world import CRASH_BEFORE, KEY, LOST, Crash, World, clock, dependency
 
 VIRTUAL_TIME = True
 
@@ -224,6 +224,21 @@ async def test_limit_beyond_patience_says_when_to_come_back() -> None:
             await gate.enter(patience=timedelta(seconds=1))
         assert (caught.value.kind, caught.value.reason) == (FailureKind.RATE_LIMITED, "local_limit")
         assert caught.value.retry_after == timedelta(seconds=2)
+
+
+async def test_attempt_that_dies_does_not_keep_the_circuit_half_open() -> None:
+    """The trial call of an attempt that dies gives its place to the next one."""
+    world = World(KEY, dependency=dependency(breaker=Breaker(failures=1, reset=RESET)))
+    world.fault("charge", LOST, CRASH_BEFORE)
+    await world.fails(world.act())
+    await asyncio.sleep(RESET.total_seconds())
+    with pytest.raises(Crash):
+        await world.act()
+    await asyncio.sleep(RESET.total_seconds())
+
+    await world.act()
+
+    assert world.provider.calls == {"charge": 3}
 
 
 # --- limiter ----------------------------------------------------------------------------------------------------------
