@@ -106,10 +106,10 @@ class Worker:
         except (ConnectionError, TimeoutError) as error:
             answer = {"error": f"it does not answer: {type(error).__name__}"}
         if "error" in answer:
-            log = self._log.read_text(encoding="utf-8", errors="replace").strip()[-2000:]
+            log = " | ".join(self._log.read_text(encoding="utf-8", errors="replace").splitlines()[-5:])
             raise DefinitionError(
                 f"the worker of the {self.version.name} version",
-                rule=f"it could not {what}: {answer['error']}\n{log}",
+                rule=f"it could not {what}: {answer['error']}; its log ends with {log!r}",
                 fix=f"make `kit worker` run in {self.version.folder}",
             )
         return answer
