@@ -95,6 +95,11 @@ class Activity:
         """Whether a worker has an attempt."""
         return self.started_at is not None
 
+    def due(self) -> tuple[object, ...]:
+        """When something happens to it by itself: its limits by kind, and its next attempt."""
+        limits = sorted((int(kind), handle.when()) for kind, handle in self._limits.items())
+        return (*limits, None if self._retry is None else self._retry.when())
+
     # --- attempts ---------------------------------------------------------------------------------------------------
 
     def _queue(self) -> None:
@@ -239,11 +244,11 @@ class Activity:
             if delay is not None:
                 self._again(failure, delay)
                 return
-            if state == RetryState.RETRY_STATE_TIMEOUT:
-                failure = timeout(TimeoutType.TIMEOUT_TYPE_SCHEDULE_TO_CLOSE, cause=failure)
-                failure.message = _NO_TIME_LEFT
-        elif self.last_failure is not None:
+        if self.last_failure is not None:
             failure.cause.CopyFrom(self.last_failure)
+        if state == RetryState.RETRY_STATE_TIMEOUT and self.running and kind != _WHOLE:
+            failure = timeout(_WHOLE, cause=failure)
+            failure.message = _NO_TIME_LEFT
         started = self._write_start() if self.running else 0
         self._end(
             ActivityTaskTimedOutEventAttributes(
@@ -290,6 +295,8 @@ class Activity:
         if self._retry is not None:
             self._retry.cancel()
 
+
+_WHOLE: Final = TimeoutType.TIMEOUT_TYPE_SCHEDULE_TO_CLOSE
 
 _NO_TIME_LEFT: Final = (
     "Not enough time to schedule next retry before activity ScheduleToClose timeout, giving up retrying"

@@ -95,16 +95,18 @@ def run_virtually(main: Coroutine[Any, Any, T]) -> T:
 
     Raises:
         NothingLeft: It awaits what would never come.
+        RuntimeError: A loop is running in this thread already; call it in another thread then.
     """
+    if asyncio._get_running_loop() is not None:
+        main.close()
+        raise RuntimeError("a virtual loop cannot run inside a running one: call run_virtually in a thread of its own")
     loop = VirtualLoop()
-    asyncio.set_event_loop(loop)
     try:
         return loop.run_until_complete(main)
     finally:
         try:
             _cancel_rest(loop)
         finally:
-            asyncio.set_event_loop(None)
             loop.close()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Self
@@ -16,7 +17,9 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
 from kit.errors import KitError
 from kit.testing.engines.concluding import conclude
+from kit.testing.engines.protocol import Cut
 from kit.testing.engines.simulation.clock import run_virtually
+from kit.testing.engines.simulation.knowing import Foreseen, Foresight
 from kit.testing.engines.simulation.replica import TaskFailed
 from kit.testing.engines.simulation.scene import Scene
 from kit.testing.engines.simulation.server import SimulatedServer
@@ -99,6 +102,23 @@ class Simulation:
         """Run one scenario in this thread, which has no running loop."""
         return run_virtually(self._run(subject, scenario))
 
+    async def run_until(self, subject: Subject, scenario: Scenario, known: Callable[[str, int], bool]) -> Run | Cut:
+        """See `kit.testing.engines.protocol.Foreseeing`.
+
+        Raises:
+            UnsupportedScenario: As `run`.
+        """
+        if self._thread is None:
+            raise RuntimeError("enter the engine first: async with Simulation() as engine")
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, self._run_until_here, subject, scenario, known)
+
+    def _run_until_here(self, subject: Subject, scenario: Scenario, known: Callable[[str, int], bool]) -> Run | Cut:
+        try:
+            return run_virtually(self._run(subject, scenario, Foresight(known)))
+        except Foreseen as foreseen:
+            return foreseen.cut
+
     def replays(self, subject: Subject, run: Run) -> str | None:
         """Replay a run's history from the start, as a worker does that knows nothing of it.
 
@@ -109,8 +129,9 @@ class Simulation:
         """
         return run_virtually(_replayed(subject, run, self._runner))
 
-    async def _run(self, subject: Subject, scenario: Scenario) -> Run:
-        async with Scene(subject, scenario, cached=not self._evict, runner=self._runner) as scene:
+    async def _run(self, subject: Subject, scenario: Scenario, foresight: Foresight | None = None) -> Run:
+        scene = Scene(subject, scenario, cached=not self._evict, runner=self._runner, foresight=foresight)
+        async with scene:
             try:
                 return await conclude(scene, subject=subject, wire=scene.wire, world=scene.world)
             finally:

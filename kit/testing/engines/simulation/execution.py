@@ -304,8 +304,7 @@ class Execution:
             TaskFailed: The worker cannot replay the run.
         """
         replica = self._worker_copy()
-        if self._scheduled == 0 or not self.open:
-            replica.catch_up(self.log.events)
+        replica.catch_up(self.log.events)
         return replica
 
     @property

@@ -30,11 +30,10 @@ def activity_failure(remote: Any, message: str, *, cause: Failure | None, retry_
 
 def cancelled_activity(remote: Any, details: Payloads | None = None) -> Failure:
     """An activity that was cancelled."""
-    cause = Failure(message="Activity cancelled")
+    cause = Failure()
     cause.canceled_failure_info.SetInParent()
     if details is not None and details.payloads:
         cause.canceled_failure_info.details.CopyFrom(details)
-    cause.message = ""
     state = RetryState.RETRY_STATE_CANCEL_REQUESTED
     return activity_failure(remote, "Activity cancelled", cause=cause, retry_state=state)
 

@@ -21,6 +21,7 @@ from kit.testing.engines.simulation.bridge import workflow_type
 from kit.testing.engines.simulation.clock import VirtualLoop
 from kit.testing.engines.simulation.execution import Execution
 from kit.testing.engines.simulation.handle import SimulatedHandle
+from kit.testing.engines.simulation.knowing import Foreseen, Foresight
 from kit.testing.engines.simulation.lines import awaiting
 from kit.testing.engines.simulation.server import SimulatedServer
 from kit.testing.faults import Scenario
@@ -45,10 +46,17 @@ class Scene:
         scenario: Which.
         cached: Whether the worker remembers runs from one workflow task to the next.
         runner: The SDK's sandbox, or none.
+        foresight: May stop it where the rest is known.
     """
 
     def __init__(
-        self, subject: Subject, scenario: Scenario, *, cached: bool = True, runner: WorkflowRunner | None = None
+        self,
+        subject: Subject,
+        scenario: Scenario,
+        *,
+        cached: bool = True,
+        runner: WorkflowRunner | None = None,
+        foresight: Foresight | None = None,
     ) -> None:
         loop = asyncio.get_running_loop()
         if not isinstance(loop, VirtualLoop):
@@ -61,6 +69,7 @@ class Scene:
         self._working = _Working(self._stir)
         self._workflow = subject.workflow
         self._tasks = 0
+        self._foresight = foresight
         self._closing = AsyncExitStack()
         self._waits: asyncio.Future[None] | None = None
         # Nothing else is asked of a client and a worker here.
@@ -73,6 +82,7 @@ class Scene:
             "workflow_runner": runner,
         }
         worker: Any = self._plugin.configure_worker(options)
+        self.activities: Sequence[Any] = worker["activities"]
         self.server = SimulatedServer(
             workflows=worker["workflows"],
             activities=worker["activities"],
@@ -111,6 +121,16 @@ class Scene:
 
     async def _start(self, workflow_id: str) -> None:
         self._runs.append(await self._starts.start_workflow(_start(self.subject, workflow_id, self.server)))  # type: ignore[arg-type]  # ours
+
+    @property
+    def calm(self) -> bool:
+        """Whether no attempt is at work. One that died with its worker, or waits for the next, is not."""
+        return self._working.running == 0
+
+    @property
+    def version(self) -> str:
+        """Whose code runs the workflow."""
+        return f"{self._workflow.__module__}.{self._workflow.__qualname__}"
 
     # --- what faults control ----------------------------------------------------------------------------------------
 
@@ -184,6 +204,9 @@ class Scene:
         while (why := self._rest()) is None:
             self._waits = self.loop.create_future()
             await self._waits
+            if self._foresight is not None and self._foresight.cut is not None:
+                raise Foreseen(self._foresight.cut)
+        self._foresight = None  # from now on it is judged
         return [self._stand(self.server.handle(run.id), why) for run in self._runs]
 
     async def decide(self, workflow_id: str, decision: Decision) -> None:
@@ -230,6 +253,8 @@ class Scene:
 
     def _boundary(self, run: SimulatedHandle) -> None:
         self._tasks += 1
+        if self._foresight is not None:
+            self._foresight.look(self)
         self._stir()
 
     def _stir(self, *, idle: bool = False) -> bool:
