@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Generic
+from typing import Any, Generic, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ModelWrapValidatorHandler, ValidationError, model_validator
 
 from kit.contract import FailureDetails, Outcome
 from kit.contract.token import ResultT
@@ -81,20 +81,41 @@ class Source(StrEnum):
     """An earlier attempt of unknown outcome had it; the look-up found it."""
 
 
-class Done(BaseModel, Generic[ResultT]):
-    """What an action's activity returns: the result, and how it came about, for whoever reads the history."""
+class UnreadableResult(Exception):
+    """What an activity returned does not fit the types of the code that runs: another version's activity wrote it.
 
+    No failure of the workflow, and so no `kit.errors.KitError`: the workflow task fails and is tried again, nothing is
+    written, and a worker that can read the result goes on as if nothing had been. Closing the workflow instead, which is
+    what pydantic's own error would do, would undo nothing. Parking it would be a decision that code which can read the
+    result does not make again when it replays.
+    """
+
+
+class _Envelope(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _readable(cls, value: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        try:
+            return handler(value)
+        except ValidationError as error:
+            raise UnreadableResult(
+                f"a result in the history does not fit {cls.__name__} of this version: {error}. Fix: run workers of the "
+                f"version that wrote it, or let its type read it; the run waits and nothing is lost."
+            ) from error
+
+
+class Done(_Envelope, Generic[ResultT]):
+    """What an action's activity returns: the result, and how it came about, for whoever reads the history."""
 
     result: ResultT
     attempts: int = 1
     source: Source = Source.FRESH
 
 
-class UndoEnded(BaseModel):
+class UndoEnded(_Envelope):
     """What an undo's activity returns."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     happened: bool
     attempts: int = 1
