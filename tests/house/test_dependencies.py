@@ -5,6 +5,7 @@ import re
 import sys
 import tomllib
 from collections.abc import Iterable
+from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -29,10 +30,16 @@ def names(requirements: Iterable[str]) -> set[str]:
     return {normal(re.split(r"[\[<>=!~; ]", requirement)[0]) for requirement in requirements}
 
 
+@cache
+def _installed() -> dict[str, list[str]]:
+    """The distributions that a module may come from: read once, which takes long enough."""
+    return dict(packages_distributions())
+
+
 def undeclared_imports(path: Path, declared: set[str]) -> list[str]:
     """Imports of a file that belong to no declared distribution."""
     found = []
-    installed = packages_distributions()
+    installed = _installed()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         match node:
             case ast.Import(names=aliases):

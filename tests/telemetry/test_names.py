@@ -13,6 +13,8 @@ from kit.telemetry import METRICS, SUMMARY_FIELDS, Event, names
 from kit.workflow import RunSummary
 
 SOURCES = [path for path in Path(kit.__file__).parent.rglob("*.py") if path.parent.name != "telemetry"]
+TOLD = ("workflow", "worker", "ledger")
+"""The rooms whose logs and metrics an operator reads."""
 LOG_METHODS = {"debug", "info", "warning", "error", "exception", "critical"}
 
 
@@ -29,7 +31,7 @@ def _of(attribute: ast.expr, owner: str) -> str | None:
 def _logged() -> Iterator[tuple[str, str | None]]:
     """Where each log line of the kit's rooms for workflows and workers is written, and its event."""
     for path in SOURCES:
-        if path.parent.name not in ("workflow", "worker", "ledger"):
+        if path.parent.name not in TOLD:
             continue
         for call in _calls(path):
             target = call.func
@@ -42,6 +44,8 @@ def _logged() -> Iterator[tuple[str, str | None]]:
 def _counted() -> Iterator[tuple[str, str | None]]:
     """Where each metric is counted or measured, and its constant in the table."""
     for path in SOURCES:
+        if path.parent.name not in TOLD:
+            continue
         for call in _calls(path):
             counts = isinstance(call.func, ast.Name) and call.func.id in ("count", "measure")
             if counts and len(call.args) > 1:
