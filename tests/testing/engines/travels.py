@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from kit import FailureKind, Refused
+from kit import FailureKind, Refused, Token
 from kit.testing.runs import Truth
 from kit.testing.wire import Wire
 from kit.testing.world import Subject, World
@@ -20,12 +20,22 @@ def declined() -> Refused:
     return Refused(FailureKind.DECLINED, "no", reason="card_declined")
 
 
+class Agency(Provider):
+    """An agency that remembers its keys: a request that comes again, even after the undo, has no second effect."""
+
+    async def act(self, call: str, token: Token) -> Booked:
+        """Have an effect, once per key and for ever."""
+        if f"+{token.key}" in self.story:
+            return Booked(id=f"{token.key}!")
+        return await super().act(call, token)
+
+
 class TravelWorld(World):
     """One agency for everything; it honours keys for ever."""
 
     def __init__(self, wire: Wire) -> None:
         super().__init__(wire)
-        self.provider = Provider()
+        self.provider = Agency()
         client: Any = wire.client(self.provider, system="agency", safe=("find",), refused=declined)
         agencies: Any = AGENCIES
         self._connectors: tuple[Connector, ...] = tuple(agency(client) for agency in agencies)

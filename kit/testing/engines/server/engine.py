@@ -22,12 +22,12 @@ from kit.testing.server import start_time_skipping
 from kit.testing.world import Subject
 from kit.workflow import SagaWorkflow
 
-ATTEMPT: Final = timedelta(milliseconds=500)
+ATTEMPT: Final = timedelta(milliseconds=400)
 """The start-to-close timeout of attempts that may hang: what a worker that dies costs, in real time."""
 
-INSISTING: Final = timedelta(milliseconds=700)
-"""The same, where the result cannot be written down: the guard insists until its next pause would not fit. With this it
-gives up half-way, and its report comes in time."""
+REPORTING: Final = timedelta(milliseconds=700)
+"""The same, where the guard notices the end of its time and reports it: it must come through in the last tenth. With
+this one a guard that cannot write a result down gives up half-way, for its next pause would not fit."""
 
 PATIENCE: Final = 4
 """How much longer attempts may take when a scenario is run again because the machine was too slow for it."""
@@ -35,6 +35,9 @@ PATIENCE: Final = 4
 TRIES: Final = 3
 """How often a scenario is run until it is not disturbed."""
 
+_REPORTED: Final = frozenset(
+    {FaultKind.TOO_SLOW, FaultKind.LATE_AFTER_RETRY, FaultKind.LATE_AFTER_UNDO, FaultKind.UNRECORDED}
+)
 _NOT_LOCAL: Final = HANGING | {FaultKind.CANCEL_BEFORE}
 
 
@@ -86,8 +89,7 @@ class ServerEngine:
         warnings.filterwarnings("ignore", message="Cannot find activity to cancel", category=UserWarning)
         client = await self._free.get()
         try:
-            unrecorded = any(fault.kind is FaultKind.UNRECORDED for fault in scenario.faults)
-            attempt = INSISTING if unrecorded else ATTEMPT
+            attempt = REPORTING if any(fault.kind in _REPORTED for fault in scenario.faults) else ATTEMPT
             for _ in range(TRIES):
                 run, disturbed = await self._once(client, subject, scenario, attempt)
                 if disturbed is None:
