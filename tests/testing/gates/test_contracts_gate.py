@@ -53,6 +53,17 @@ def test_documents_that_are_no_longer_read_are_shown() -> None:
     assert "order_id: String should match pattern" in finding.detail
 
 
+def test_a_renamed_field_is_called_that() -> None:
+    """Where one field went and one of the same type came, the finding says what it looks like."""
+    renamed = replace(SPEC, result=(("number", "id", ...),))
+
+    findings = check(SPEC.service().lock(), renamed.service()).findings
+
+    assert [finding.subject for finding in findings] == ["result of shop.sell", "result of Selling"]
+    assert {finding.change for finding in findings} == {Change.TYPE_NARROWED}
+    assert all(one.detail.endswith("it looks as if 'receipt' had been renamed 'number'") for one in findings)
+
+
 def test_ttl_is_measured_by_the_deadline_runs_in_flight_were_started_with() -> None:
     """A shorter deadline does not help the runs that began under the longer one."""
     shorter = replace(SPEC, ttl=timedelta(hours=3), deadline=timedelta(hours=1), window=timedelta(hours=2))

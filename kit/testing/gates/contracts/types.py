@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from kit.testing.gates.contracts.changes import Change, Finding
-from kit.testing.gates.contracts.documents import bounds, documents
+from kit.testing.gates.contracts.documents import Schema, bounds, documents
 from kit.testing.gates.contracts.lock import LockedType
 from kit.testing.gates.contracts.reading import defaults, judged, misread, refused, written
 from kit.testing.gates.contracts.rebuilt import rebuilt
@@ -35,7 +35,7 @@ def compare_types(
     old = judged(was, edges=bounds(now.shape))
     shapes = (_fields(was), _fields(now))
     if broken := _all(refused(reader, document) for document in old):
-        yield Finding(Change.TYPE_NARROWED, subject, *shapes, detail=broken)
+        yield Finding(Change.TYPE_NARROWED, subject, *shapes, detail=broken + _renamed(was, now))
         return
     if broken := _all(text for document in old for text in misread(reader, document)):
         yield Finding(Change.TYPE_MISREAD, subject, *shapes, detail=broken)
@@ -69,11 +69,25 @@ def _all(texts: Iterator[str | None]) -> str:
     return "; ".join(sorted({text for text in texts if text}))
 
 
+def _renamed(was: LockedType, now: LockedType) -> str:
+    """What to say when one field went and another of the same type came."""
+    old, new = _shape(was).get("properties", {}), _shape(now).get("properties", {})
+    gone, come = sorted(old.keys() - new.keys()), sorted(new.keys() - old.keys())
+    if len(gone) == len(come) == 1 and old[gone[0]] == new[come[0]]:
+        return f"; it looks as if {gone[0]!r} had been renamed {come[0]!r}"
+    return ""
+
+
+def _shape(locked: LockedType) -> Schema:
+    """The schema of the type itself, which may stand among the definitions."""
+    reference = locked.shape.get("$ref", "")
+    shape: Schema = locked.shape["$defs"][reference.rpartition("/")[2]] if reference else locked.shape
+    return shape
+
+
 def _fields(locked: LockedType) -> str:
     """A type in words: its fields, and which may be left out."""
-    shape = locked.shape
-    if "$ref" in shape:
-        shape = shape["$defs"][shape["$ref"].rpartition("/")[2]]
+    shape = _shape(locked)
     if "properties" not in shape:
         return str(shape.get("type", "anything"))
     required = shape.get("required", ())

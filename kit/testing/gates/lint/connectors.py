@@ -9,9 +9,9 @@ from typing import Final
 
 from kit.testing.gates.lint.findings import Rule
 from kit.testing.gates.lint.project import Project
-from kit.testing.gates.lint.source import Function, Source, calls, keyword, methods, of_self, within
+from kit.testing.gates.lint.source import Function, Source, always_raises, calls, keyword, methods, of_self, within
+from kit.testing.gates.lint.stepping import Found
 from kit.testing.gates.lint.unstable import unstable_part
-from kit.testing.gates.lint.workflows import Found, always_raises
 
 _ROLES: Final = ("action", "compensation", "probe")
 

@@ -12,8 +12,8 @@ from kit.contract.keys import UNSTABLE
 from kit.testing.gates.lint.findings import Rule
 from kit.testing.gates.lint.project import Project, declared
 from kit.testing.gates.lint.source import Source, assigned, calls, keyword, methods, of_self
+from kit.testing.gates.lint.stepping import Found
 from kit.testing.gates.lint.unstable import unstable_part
-from kit.testing.gates.lint.workflows import Found
 
 
 def unstable_template(source: Source, project: Project) -> Found:

@@ -143,3 +143,18 @@ def assigned(function: ast.AST, name: str) -> ast.expr | None:
             case ast.AugAssign(target=ast.Name(id=target)) | ast.For(target=ast.Name(id=target)) if target == name:
                 return None
     return found[0] if len(found) == 1 else None
+
+
+def always_raises(body: list[ast.stmt]) -> bool:
+    """Whether every way through these statements ends with a raise."""
+    for statement in body:
+        match statement:
+            case ast.Raise():
+                return True
+            case ast.If(body=then, orelse=other) if always_raises(then) and always_raises(other):
+                return True
+            case ast.Try(body=tried, handlers=[], finalbody=last) if always_raises(tried) or always_raises(last):
+                return True
+            case ast.With(body=inner) if always_raises(inner):
+                return True
+    return False

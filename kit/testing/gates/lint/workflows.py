@@ -9,23 +9,9 @@ from typing import Final
 from kit.testing.gates.lint.findings import Rule
 from kit.testing.gates.lint.project import Project
 from kit.testing.gates.lint.source import Function, Source, calls, keyword, methods, of_self, within
+from kit.testing.gates.lint.stepping import ACTIVITIES, Found, stepping_methods, workflow_functions
+from kit.testing.gates.lint.swallowing import swallowed
 from kit.testing.gates.lint.unstable import is_unstable
-
-Found = Iterator[tuple[ast.AST, str]]
-
-_ACTIVITIES: Final = frozenset(
-    f"temporalio.workflow.{verb}_{kind}"
-    for verb in ("execute", "start")
-    for kind in (
-        "activity",
-        "activity_class",
-        "activity_method",
-        "local_activity",
-        "local_activity_class",
-        "local_activity_method",
-    )
-)
-_CHILDREN: Final = frozenset({"temporalio.workflow.execute_child_workflow", "temporalio.workflow.start_child_workflow"})
 
 _IO: Final = (
     *("aiohttp.", "aiosmtplib.", "aiosqlite.", "asyncpg.", "boto3.", "ftplib.", "grpc.", "http.client.", "httpx."),
@@ -41,44 +27,8 @@ _TOGETHER: Final = frozenset(
     }
 )
 
-_CANCELLED: Final = frozenset({"asyncio.CancelledError", "asyncio.exceptions.CancelledError"})
-_EVERYTHING: Final = frozenset({"Exception", "BaseException"})
 _STARTS: Final = frozenset({"start_workflow", "execute_workflow", "start_child_workflow", "execute_child_workflow"})
 _TIMEOUTS: Final = ("run_timeout", "execution_timeout")
-
-
-def workflow_functions(source: Source, project: Project) -> list[Function]:
-    """What runs as workflow code: the methods of workflows, and the functions of the file that they call."""
-    found = [m for cls in source.classes if project.is_workflow(source, cls) for m in methods(cls)]
-    for function in found:  # grows while it is walked
-        for call in calls(*function.body):
-            called = source.definitions.get(call.func.id) if isinstance(call.func, ast.Name) else None
-            if isinstance(called, Function) and called not in found:
-                found.append(called)
-    return found
-
-
-def stepping_methods(source: Source, project: Project, function: ast.AST) -> set[str]:
-    """The names of the methods, in the class around a function, that take a step, by themselves or by another."""
-    cls = next((one for one in source.ancestors(function) if isinstance(one, ast.ClassDef)), None)
-    if cls is None or not project.is_workflow(source, cls):
-        return set()
-    found: set[str] = {"step", "parallel", "pivot"} if project.is_saga(source, cls) else set()
-    own = {method.name: method for method in methods(cls)}
-    while True:
-        more = {
-            name
-            for name, method in own.items()
-            if name not in found and any(_waits(source, call, found) for call in calls(*method.body))
-        }
-        if not more:
-            return found
-        found |= more
-
-
-def _waits(source: Source, call: ast.Call, stepping: set[str]) -> bool:
-    """Whether a call is a step, or waits for one."""
-    return of_self(call.func) in stepping or source.meaning(call.func) in _ACTIVITIES | _CHILDREN
 
 
 # -- KIT001 to KIT003 --------------------------------------------------------------------------------------------------
@@ -88,7 +38,7 @@ def effect_without_step(source: Source, project: Project) -> Found:
     """An operation's activity is scheduled by hand."""
     for function in workflow_functions(source, project):
         for call in calls(*function.body):
-            if source.meaning(call.func) in _ACTIVITIES and call.args and _names_effect(source, project, call.args[0]):
+            if source.meaning(call.func) in ACTIVITIES and call.args and _names_effect(source, project, call.args[0]):
                 yield call, f"{ast.unparse(call.args[0])} is scheduled without a step"
 
 
@@ -119,78 +69,6 @@ def clock_in_workflow(source: Source, project: Project) -> Found:
         for call in calls(*function.body):
             if is_unstable(source, call):
                 yield call, f"{source.meaning(call.func)}() answers otherwise when the workflow is replayed"
-
-
-# -- KIT004 ------------------------------------------------------------------------------------------------------------
-
-
-def swallowed(source: Source, project: Project) -> Found:
-    """What a step raises does not reach the saga."""
-    for function in workflow_functions(source, project):
-        stepping = stepping_methods(source, project, function)
-        for node in within(*function.body):
-            match node:
-                case ast.Try(body=body, handlers=handlers, finalbody=last) if _steps_in(source, body, stepping):
-                    yield from _handlers(source, handlers)
-                    for leaving in within(*last):
-                        if isinstance(leaving, ast.Return):
-                            yield leaving, "this return in `finally` swallows what the step raised, a cancellation too"
-                case ast.With(items=items, body=body) if _steps_in(source, body, stepping):
-                    for item in items:
-                        if _suppresses_all(source, item.context_expr):
-                            yield item.context_expr, "what the step raises is suppressed, a cancellation too"
-
-
-def _steps_in(source: Source, body: list[ast.stmt], stepping: set[str]) -> bool:
-    return any(_waits(source, call, stepping) for call in calls(*body))
-
-
-def _handlers(source: Source, handlers: list[ast.ExceptHandler]) -> Found:
-    for handler in handlers:
-        caught = [] if handler.type is None else _members(handler.type)
-        names = {source.meaning(one) for one in caught}
-        if handler.type is not None and not names & (_EVERYTHING | _CANCELLED):
-            continue
-        if not always_raises(handler.body) and not _lets_cancellation_pass(source, handler, names):
-            what = "except:" if handler.type is None else f"except {ast.unparse(handler.type)}"
-            yield handler, f"`{what}` round a step swallows what it raises, a cancellation too"
-
-
-def _members(expression: ast.expr) -> list[ast.expr]:
-    return list(expression.elts) if isinstance(expression, ast.Tuple) else [expression]
-
-
-def always_raises(body: list[ast.stmt]) -> bool:
-    """Whether every way through these statements ends with a raise."""
-    for statement in body:
-        match statement:
-            case ast.Raise():
-                return True
-            case ast.If(body=then, orelse=other) if always_raises(then) and always_raises(other):
-                return True
-            case ast.Try(body=tried, handlers=[], finalbody=last) if always_raises(tried) or always_raises(last):
-                return True
-            case ast.With(body=inner) if always_raises(inner):
-                return True
-    return False
-
-
-def _lets_cancellation_pass(source: Source, handler: ast.ExceptHandler, names: set[str]) -> bool:
-    """``if is_cancelled_exception(error): raise`` at its beginning. Enough for ``except Exception`` only."""
-    if names & _CANCELLED or "BaseException" in names or handler.type is None:
-        return False
-    for statement in handler.body:
-        if isinstance(statement, ast.If) and always_raises(statement.body):
-            asked = {source.meaning(call.func).rpartition(".")[2] for call in calls(statement.test)}
-            if "is_cancelled_exception" in asked:
-                return True
-    return False
-
-
-def _suppresses_all(source: Source, expression: ast.expr) -> bool:
-    if not isinstance(expression, ast.Call) or source.meaning(expression.func) != "contextlib.suppress":
-        return False
-    return bool({source.meaning(one) for one in expression.args} & (_EVERYTHING | _CANCELLED))
 
 
 # -- KIT005 to KIT007 --------------------------------------------------------------------------------------------------
@@ -252,7 +130,7 @@ def unbounded_retry(source: Source, project: Project) -> Found:
     """An activity of one's own that is retried for ever, whatever it answers."""
     for function in workflow_functions(source, project):
         for call in calls(*function.body):
-            if source.meaning(call.func) not in _ACTIVITIES or keyword(call, "schedule_to_close_timeout") is not None:
+            if source.meaning(call.func) not in ACTIVITIES or keyword(call, "schedule_to_close_timeout") is not None:
                 continue
             if any(given.arg is None for given in call.keywords):  # **options: they may say it
                 continue
