@@ -223,6 +223,7 @@ class Replica:
             self._bytes += events[index].ByteSize()
         self._read = end + 1
         jobs, self._jobs = self._jobs, []
+        self._replies = {}  # what was said in an earlier task is in the history
         for event in ahead:
             if (found := patch_of(event)) is not None:
                 jobs.append(_patch_job(found[0]))
