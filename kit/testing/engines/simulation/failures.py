@@ -89,12 +89,16 @@ def _child_info(failure: Failure, remote: Any, namespace: str) -> None:
     info.started_event_id = remote.started
 
 
-_VERBS: Final = {"signal": "signal", "cancel": "cancel"}
+_NOT_FOUND: Final = {
+    "signal": "Unable to signal external workflow because it was not found",
+    "cancel": "Unable to cancel external workflow because not found",
+}
+"""The SDK's own words."""
 
 
 def external_not_found(kind: str) -> Failure:
     """Another workflow was to be told something and is not there."""
-    failure = Failure(message=f"Unable to {_VERBS[kind]} external workflow because it was not found", source="CoreSDK")
+    failure = Failure(message=_NOT_FOUND[kind], source="CoreSDK")
     failure.application_failure_info.type = "ExternalWorkflowExecutionNotFound"
     return failure
 
