@@ -47,6 +47,9 @@ class Owner(Protocol):
     def dispatch(self, activity: Activity) -> None:
         """Give the next attempt to a worker."""
 
+    def afterwards(self, happens: Callable[[], None]) -> None:
+        """Let something happen once all commands of the task are carried out; never if one of them closes the run."""
+
 
 class Activity:
     """One activity of a run.
@@ -180,7 +183,7 @@ class Activity:
         )
         self.cancel_requested = event.event_id
         if not self.running:
-            self._end_cancelled(0, None)
+            self.owner.afterwards(lambda: self._end_cancelled(0, None))
 
     def abandon(self) -> None:
         """Its run has closed: nobody waits for it any more."""

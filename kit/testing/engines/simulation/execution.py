@@ -118,6 +118,7 @@ class Execution:
         self._replica: Replica | None = None
         self._waiting: list[UpdateRequest] = []
         self._scheduled = 0
+        self._afterwards: list[Callable[[], None]] = []
         self._speculative = False
         self._failures = 0
         self._limits = [
@@ -148,6 +149,10 @@ class Execution:
         event = self.log.add(attributes)
         self.schedule_task()
         return event
+
+    def afterwards(self, happens: Callable[[], None]) -> None:
+        """Let something happen once all commands of the task are carried out; never if one of them closes the run."""
+        self._afterwards.append(happens)
 
     def cancel(self, reason: str = "", *, by: Execution | None = None, initiated: int = 0) -> None:
         """Request its cancellation; a second request is the same as the first."""
@@ -238,7 +243,7 @@ class Execution:
         if self._speculative and not produced.commands:
             self.log.drop(2)
             replica.forget_task(len(self.log.events))
-            carry_out(self, produced, completed=0)
+            self._carry_out(produced, completed=0)
         else:
             self._task_completed(produced, scheduled, started)
         self._speculative = False
@@ -262,7 +267,13 @@ class Execution:
                 ),
             )
         )
-        carry_out(self, produced, completed=completed.event_id)
+        self._carry_out(produced, completed=completed.event_id)
+
+    def _carry_out(self, produced: Produced, *, completed: int) -> None:
+        carry_out(self, produced, completed=completed)
+        waiting, self._afterwards = self._afterwards, []
+        for happens in waiting if self.open else ():
+            happens()
 
     def _task_failed(self, failed: TaskFailed, scheduled: int, started: int, updates: list[UpdateRequest]) -> None:
         """The task is tried again by a worker that knows nothing; only the first failure is written down."""
