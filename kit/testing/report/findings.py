@@ -11,10 +11,11 @@ from itertools import groupby
 from kit.contract import Role
 from kit.errors import DefinitionError
 from kit.testing.faults import FaultKind, Scenario, Seam
+from kit.testing.report import words
 from kit.testing.report.rollback import Claim, claims
 from kit.testing.report.side_effects import SideEffectMap, side_effects
 from kit.testing.runs import Ending
-from kit.testing.sweep.verdict import Cell, Place, Verdict
+from kit.testing.sweep.verdict import Cell, Counterexample, Place, Verdict
 from kit.testing.world import Subject
 from kit.worker import Connector
 from kit.workflow import Task
@@ -31,6 +32,31 @@ SEVERITY = (
 """Endings, from the one that matters most."""
 
 _ROLES = (Role.ACTION, Role.PROBE, Role.COMPENSATION)
+
+
+@dataclass(frozen=True, slots=True)
+class Breach:
+    """Counterexamples that break the same rules for the same operations: most often one defect, seen under many faults.
+
+    Attributes:
+        invariants: The names of the rules.
+        operations: The operations that the violations name.
+        examples: The counterexamples, fewest faults first.
+    """
+
+    invariants: tuple[str, ...]
+    operations: tuple[str, ...]
+    examples: tuple[Counterexample, ...]
+
+    @property
+    def first(self) -> Counterexample:
+        """The one that is told in full."""
+        return self.examples[0]
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """What is wrong in the first, each rule with the values, once."""
+        return tuple(dict.fromkeys(f"{found.invariant}: {found.text}" for found in self.first.run.violations))
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +130,17 @@ class Report:
     def cell(self, place: Place, kind: FaultKind) -> Cell | None:
         """What came of a kind of fault at a place; ``None`` when it cannot strike there, or was not tried."""
         return self.verdict.matrix.get((place, kind))
+
+    @cached_property
+    def breaches(self) -> tuple[Breach, ...]:
+        """The counterexamples, those that break the same together, in the order in which they were found."""
+        names = dict.fromkeys(place.operation for place in self.places)
+        found: dict[tuple[tuple[str, ...], tuple[str, ...]], list[Counterexample]] = {}
+        for one in self.verdict.violations:
+            broken = tuple(dict.fromkeys(violation.invariant for violation in one.run.violations))
+            text = " ".join(violation.text for violation in one.run.violations)
+            found.setdefault((broken, tuple(name for name in names if words.names(text, name))), []).append(one)
+        return tuple(Breach(*what, tuple(examples)) for what, examples in found.items())
 
     @cached_property
     def asked(self) -> tuple[Asked, ...]:

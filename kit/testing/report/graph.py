@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from itertools import groupby
 from typing import Any, Final
 
-from kit.contract import Operation
+from kit.contract import Effect, Operation
 from kit.testing.report import words
 from kit.testing.report.markup import Markup, join, tag
 from kit.testing.report.side_effects import SideEffect, SideEffectMap
@@ -44,10 +44,14 @@ _ACROSS: Final = 3
 """The most boxes side by side."""
 
 
-def svg(found: SideEffectMap) -> Markup:
+def svg(found: SideEffectMap, *, violated: Collection[str] = ()) -> Markup:
     """The graph as an inline SVG, from top to bottom; what runs at once stands side by side.
 
     Its colours come from the page's style sheet; each box says in words what its colour says.
+
+    Args:
+        found: The side-effect map.
+        violated: Operations with which something is wrong; their boxes say so.
     """
     rows_of = [group[start : start + _ACROSS] for group in found.groups for start in range(0, len(group), _ACROSS)]
     width = max((len(row) for row in rows_of), default=1) * (_BOX[0] + _GAP[0]) + _GAP[0]
@@ -64,7 +68,10 @@ def svg(found: SideEffectMap) -> Markup:
             left = (width - len(row) * (_BOX[0] + _GAP[0]) + _GAP[0]) / 2
             across = [left + index * (_BOX[0] + _GAP[0]) for index in range(len(row))]
             drawn.extend(_arrow(start, end, top=y, bottom=bottom) for start in above for end in across)
-            drawn.extend(_box(effect, x, y) for effect, x in zip(row, across, strict=True))
+            drawn.extend(
+                _box(effect, x, y, wrong=effect.operation.name in violated)
+                for effect, x in zip(row, across, strict=True)
+            )
             bottom = y + _BOX[1]
             above = [] if phase is Phase.AFTER_COMMIT else across
             y += _BOX[1] + _GAP[1]
@@ -78,6 +85,18 @@ def svg(found: SideEffectMap) -> Markup:
         role="img",
         class_="graph",
     )
+
+
+def legend(found: SideEffectMap) -> Iterator[tuple[str, str, str]]:
+    """What the boxes' words mean: a word, its sentence, and its class in the page; those that occur, once."""
+    effects = {effect.operation.effect for effect in found.effects}
+    once = {effect.operation.once.strategy for effect in found.effects if effect.operation.once}
+    for kind, said in words.EFFECTS.items():
+        if kind in effects:
+            yield "read only" if kind is Effect.READ else kind.value, said, kind.value
+    for strategy, said in words.ONCE.items():
+        if strategy in once:
+            yield f"once {strategy.value.replace('_', ' ')}", said, ""
 
 
 def mermaid(found: SideEffectMap) -> str:
@@ -120,17 +139,18 @@ def _arrow(start: float, end: float, *, bottom: int, top: int) -> Markup:
     )
 
 
-def _box(effect: SideEffect, x: float, y: float) -> Markup:
+def _box(effect: SideEffect, x: float, y: float, *, wrong: bool) -> Markup:
     kind, once, undo = described(effect)
     pivot = " pivot" if effect.phase is Phase.PIVOT else ""
     skipped = " · not on the clean path" if effect.taken is False else ""
+    name = f"{words.VIOLATED} {effect.operation.name}" if wrong else effect.operation.name
     return tag(
         "g",
         tag("title", f"{effect.operation.summary} · key {effect.operation.key or 'none'}"),
         tag(
             "rect", x=x, y=y, width=_BOX[0], height=_BOX[1], rx=8, class_=f"box {effect.operation.effect.value}{pivot}"
         ),
-        tag("text", effect.operation.name, x=x + 12, y=y + 22, class_="name"),
+        tag("text", name, x=x + 12, y=y + 22, class_="name wrong" if wrong else "name"),
         tag("text", f"{kind} · once {once}" if effect.operation.once else kind, x=x + 12, y=y + 42),
         tag("text", undo + skipped, x=x + 12, y=y + 60, class_="quiet"),
     )

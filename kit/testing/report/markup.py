@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from html import escape
 from typing import Final
 
-_VOID: Final = frozenset({"br", "meta"})
+_VOID: Final = frozenset({"br", "input", "meta", "wbr"})
 """Elements of HTML that have no end tag."""
+
+_JOINTS: Final = re.compile(r"(?<=[._:#/+=])(?=\w)")
+"""Between the parts of an id."""
 
 
 class Markup(str):
@@ -37,3 +41,8 @@ def tag(name: str, /, *content: str, **attributes: str | int | float | bool | No
 def join(*content: str) -> Markup:
     """Pieces one after the other; plain strings are escaped."""
     return Markup("".join(piece if isinstance(piece, Markup) else escape(piece, quote=False) for piece in content))
+
+
+def breakable(text: str) -> Markup:
+    """A text whose ids, such as ``payments.capture#1:reply_lost``, may be broken where their parts meet."""
+    return Markup(tag("wbr").join(join(part) for part in _JOINTS.split(text)))

@@ -7,14 +7,12 @@ from importlib.resources import files
 from typing import Final
 
 from kit.testing.report import graph, tables, words
+from kit.testing.report.breaches import breaches
 from kit.testing.report.findings import Report
-from kit.testing.report.lanes import awaiting, code, swim_lanes
-from kit.testing.report.markup import Markup, join, tag
-from kit.testing.report.story import ending
-from kit.testing.sweep.verdict import Counterexample
+from kit.testing.report.markup import Markup, breakable, join, tag
 
-TOLD: Final = 12
-"""How many violations are told as stories; of the others the page names the scenario and the command."""
+_BREACHES: Final = 3
+"""How many breaches the head names."""
 
 
 def page(reports: Sequence[Report]) -> str:
@@ -64,7 +62,7 @@ def _id(report: Report) -> str:
 
 def _article(report: Report) -> Iterator[Markup]:
     sections = [
-        ("violations", "What breaks", _violations(report)),
+        ("violations", "What breaks", breaches(report)),
         ("rollback", "How far it can be taken back", tables.strip(report)),
         ("effects", "What it does to the world", _effects(report)),
         ("matrix", "Reversibility: every fault at every call", tables.matrix(report)),
@@ -80,6 +78,7 @@ def _article(report: Report) -> Iterator[Markup]:
 
 
 def _head(report: Report) -> Markup:
+    """The verdict, first in a word, then in a sentence, then in numbers."""
     verdict = report.verdict
     counts = verdict.counts
     safe = verdict.safe
@@ -96,8 +95,34 @@ def _head(report: Report) -> Markup:
         tag(
             "h1", verdict.workflow, " ", tag("span", f"{'✓' if safe else words.VIOLATED} {found}", class_=_class(safe))
         ),
-        tag("p", str(verdict), class_="quiet"),
+        _lead(report),
         tag("ul", *(tag("li", tag("b", number), tag("span", what)) for number, what in tiles), class_="tiles"),
+        tables.endings(report),
+        tag("p", str(verdict), class_="quiet"),
+    )
+
+
+def _lead(report: Report) -> Markup:
+    """What a reader takes along who reads no further."""
+    counts = report.verdict.counts
+    bound = words.count(report.verdict.depth, "fault")
+    if report.verdict.safe:
+        return tag(
+            "p",
+            f"Every fault at every point, at most {bound} at a time: every invariant held in all "
+            f"{words.count(counts.scenarios, 'scenario')}.",
+            class_="lead",
+        )
+    worst = [tag("li", breakable(words.short(found.sentences[0]))) for found in report.breaches[:_BREACHES]]
+    more = len(report.breaches) - _BREACHES
+    return join(
+        tag(
+            "p",
+            f"With at most {bound} at a time, an invariant does not hold in "
+            f"{counts.violating:,} of {words.count(counts.scenarios, 'scenario')}:",
+            class_="lead",
+        ),
+        tag("ul", *worst, *([tag("li", f"and {more} more")] if more > 0 else [])),
     )
 
 
@@ -109,53 +134,17 @@ def _effects(report: Report) -> Markup:
     effects = report.effects
     if effects is None:
         return tag("p", "This workflow is no saga: nothing says what effects its activities have.", class_="quiet")
+    wrong = {name for found in report.breaches for name in found.operations}
+    meant = [
+        join(tag("dt", word, class_=f"effect {kind}" if kind else "effect"), tag("dd", said))
+        for word, said, kind in graph.legend(effects)
+    ]
     return join(
-        tag("div", graph.svg(effects), class_="scroll"),
-        tag("details", tag("summary", "The same as a table"), tables.table(graph.HEADINGS, graph.rows(effects))),
-    )
-
-
-def _violations(report: Report) -> Markup:
-    found = report.verdict.violations
-    if not found:
-        return Markup()
-    rest = found[TOLD:]
-    others = [tag("li", tag("code", one.command), f": {_broken(one)}") for one in rest]
-    return join(
-        tag("p", "Each scenario is as small as it can be: without any one of its faults, every invariant holds."),
-        *(_story(one, number) for number, one in enumerate(found[:TOLD], 1)),
-        tag("details", tag("summary", words.count(len(rest), "more counterexample")), tag("ul", *others))
-        if rest
-        else "",
-    )
-
-
-def _broken(one: Counterexample) -> str:
-    return "; ".join(dict.fromkeys(violation.invariant for violation in one.run.violations))
-
-
-def _story(one: Counterexample, number: int) -> Markup:
-    run = one.run
-    at = awaiting(run)
-    rows = [(e.system, "live" if e.live else "gone", e.text, e.key) for e in sorted(run.truth, key=lambda e: e.order)]
-    found = "" if one.found_as == one.scenario else f"Found first as {one.found_as}. "
-    return tag(
-        "section",
-        tag("h3", f"{number}. {_broken(one)}"),
-        tag("p", tag("code", str(one.scenario))),
-        tag("ul", *(tag("li", tag("strong", str(f.point)), f": {words.fault(f.kind)}") for f in run.scenario.faults)),
-        tag("p", tag("strong", "It ended "), f"{ending(run)}." + (f" {words.short(run.error)}" if run.error else "")),
         tag(
-            "ul",
-            *(
-                tag("li", f"{v.text} ({'when it parked' if v.when == 'parked' else 'at the end'})")
-                for v in run.violations
-            ),
+            "div",
+            tag("div", graph.svg(effects, violated=wrong), class_="scroll"),
+            tag("dl", *meant, class_="terms"),
+            class_="effects",
         ),
-        join(tag("p", "The workflow was awaiting:"), code(at)) if at else "",
-        swim_lanes(run),
-        tables.table(("system", "now", "effect", "key"), rows) if rows else "",
-        tag("pre", f"{one.command}\n{words.command(run.workflow, one.scenario, explain=True)}", class_="again-command"),
-        tag("p", f"{found}{words.count(one.scenarios, 'scenario')} of the sweep contain these faults.", class_="quiet"),
-        class_="story",
+        tag("details", tag("summary", "The same as a table"), tables.table(graph.HEADINGS, graph.rows(effects))),
     )

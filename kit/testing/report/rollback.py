@@ -122,7 +122,7 @@ def _restart(found: SideEffectMap) -> Claim:
             "A run that was undone stays undone: its keys are refused from then on. To try again, use a new id.",
         )
         if known
-        else ("It has no found.",),
+        else ("None of its effects has a key.",),
     )
 
 

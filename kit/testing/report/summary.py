@@ -9,7 +9,8 @@ from typing import Final
 from kit.testing.report import graph, tables, words
 from kit.testing.report.findings import SEVERITY, Report
 from kit.testing.report.story import narrate
-from kit.testing.sweep.verdict import Cell, Counterexample
+from kit.testing.runs import Ending
+from kit.testing.sweep.verdict import Cell
 
 LIMIT: Final = 65_536
 """GitHub's limit for a comment, in characters. Stories that do not fit are left out, and it is said how many."""
@@ -52,26 +53,19 @@ def _workflow(report: Report, *, told: int) -> Iterator[str]:
     mark = "✓" if safe else words.VIOLATED
     yield f"## {mark} {escaped(verdict.workflow)}: {found} for {words.bound(verdict.depth)}\n"
     yield escaped(str(verdict)) + ".\n"
-    if verdict.violations:
-        yield from _violations(report, told=told)
-    if report.claims:
-        yield "### How far it can be taken back\n"
-        yield from (f"- **{claim.topic}**: {escaped(claim.text)}" for claim in report.claims)
-        yield ""
-    if report.effects is not None:
-        yield "### What it does to the world\n"
-        yield f"```mermaid\n{graph.mermaid(report.effects)}```\n"
-    yield "### Reversibility\n"
+    if report.breaches:
+        yield from _breaches(report, told=told)
     yield from _table(
-        ("call", *(_marked(ending) for ending in _ENDINGS), f"{words.VIOLATED} violated"), _totals(report)
+        ("call", *(_marked(ending) for ending in _endings(report)), f"{words.VIOLATED} violated"), _totals(report)
     )
+    yield from (f"- **{claim.topic}**: {escaped(claim.text)}" for claim in report.claims)
+    yield ""
     yield from _folded("Every fault at every call", _matrix(report))
+    if report.effects is not None:
+        chart = f"```mermaid\n{graph.mermaid(report.effects)}```\n"
+        yield from _folded("What it does to the world", [chart])
     if report.asked:
-        yield "### Where a person is asked\n"
-        yield from _table(
-            ("operation", "asked", "question", "may answer", "for example"),
-            (_asked(row) for row in tables.asks(report)),
-        )
+        yield from _folded("Where a person is asked", _asked(report))
     if verdict.differences:
         rows = [[escaped(cell) for cell in tables.difference(one)] for one in verdict.differences[:LISTED]]
         number = words.count(len(verdict.differences), "scenario")
@@ -80,42 +74,48 @@ def _workflow(report: Report, *, told: int) -> Iterator[str]:
     yield from _folded("Bound, counts and assumptions", _bound(report))
 
 
-def _violations(report: Report, *, told: int) -> Iterator[str]:
+def _breaches(report: Report, *, told: int) -> Iterator[str]:
     yield "### What breaks\n"
-    for number, one in enumerate(report.verdict.violations[:LISTED]):
-        yield f"- {escaped(_broken(one))}\n  {code(one.command)}"
+    for number, found in enumerate(report.breaches[:LISTED]):
+        yield f"- {'<br>'.join(escaped(words.short(sentence)) for sentence in found.sentences)}"
+        yield f"  {code(found.first.command)}"
+        rest = [f"  - {code(one.command)}" for one in found.examples[1:LISTED]]
+        more = len(found.examples) - LISTED
+        rest += [f"  - … and {more} more"] if more > 0 else []
+        if rest:
+            title = f"and in {words.count(len(found.examples) - 1, 'other smallest scenario')}"
+            yield f"\n  <details><summary>{title}</summary>\n\n" + "\n".join(rest) + "\n\n  </details>\n"
         if number < told:
-            story = narrate(one.run)
+            story = narrate(found.first.run)
             fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", story)), default=0))
             block = "\n".join(f"  {line}" for line in (f"{fence}text", *story.splitlines(), fence))
             yield f"\n  <details><summary>The story</summary>\n\n{block}\n\n  </details>\n"
-    more = len(report.verdict.violations) - LISTED
+    more = len(report.breaches) - LISTED
     yield f"\n… and {more} more.\n" if more > 0 else ""
 
 
-def _broken(one: Counterexample) -> str:
-    return "; ".join(dict.fromkeys(f"{violation.invariant}: {violation.text}" for violation in one.run.violations))
+def _endings(report: Report) -> list[Ending]:
+    """Those that occur: a column that is empty says nothing."""
+    found = {ending for cell in report.verdict.matrix.values() for ending in (*cell.alone, *cell.together)}
+    return [ending for ending in reversed(SEVERITY) if ending in found]
 
 
-_ENDINGS: Final = tuple(reversed(SEVERITY))
-
-
-def _marked(ending: object) -> str:
-    return next(f"{mark} {known.value}" for known, mark in words.MARKS.items() if known == ending)
+def _marked(ending: Ending) -> str:
+    return f"{words.MARKS[ending]} {ending.value}"
 
 
 def _totals(report: Report) -> Iterator[list[str]]:
     """One row for each call: how the scenarios ended in which some fault struck it."""
     for place in report.places:
         cells = [cell for kind in report.kinds if (cell := report.cell(place, kind)) is not None]
-        counts = [sum(cell.alone.get(e, 0) + cell.together.get(e, 0) for cell in cells) for e in _ENDINGS]
+        counts = [sum(cell.alone.get(e, 0) + cell.together.get(e, 0) for cell in cells) for e in _endings(report)]
         violated = sum(cell.violated for cell in cells)
         yield [code(str(place)), *(f"{number:,}" if number else "" for number in (*counts, violated))]
 
 
 def _matrix(report: Report) -> Iterator[str]:
     """Kinds of fault as rows: their names are longer than a column is wide."""
-    yield "Alone; after “+” together with others. " + ", ".join(_marked(e) for e in _ENDINGS) + ".\n"
+    yield "Alone; after “+” together with others. " + ", ".join(_marked(e) for e in _endings(report)) + ".\n"
     rows = ([kind.value, *(_cell(report.cell(place, kind)) for place in report.places)] for kind in report.kinds)
     yield from _table(("fault", *(code(str(place)) for place in report.places)), rows)
 
@@ -128,9 +128,24 @@ def _cell(cell: Cell | None) -> str:
     return violated + " ".join(tables.counted(cell.alone)) + together
 
 
-def _asked(row: Sequence[str]) -> list[str]:
-    operation, owner, question, choices, example, _ = row
-    return [code(operation), escaped(owner), escaped(question), escaped(choices), code(example)]
+def _asked(report: Report) -> Iterator[str]:
+    """One row for each operation, with the reasons for which a person is asked about it."""
+    rows = []
+    for (name, who), found in tables.by_operation(report).items():
+        reasons = dict.fromkeys(f"{one.task.failure.kind} ({one.task.failure.reason})" for one in found)
+        choices = dict.fromkeys(choice.value for one in found for choice in one.task.choices)
+        first = found[0]
+        rows.append(
+            [
+                code(name),
+                escaped(who),
+                escaped(", ".join(reasons)),
+                escaped(first.task.question),
+                escaped(", ".join(choices)),
+                code(str(first.example)),
+            ]
+        )
+    yield from _table(("operation", "asked", "when", "first question", "may answer", "for example"), rows)
 
 
 def _bound(report: Report) -> Iterator[str]:

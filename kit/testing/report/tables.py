@@ -9,9 +9,9 @@ from kit.contract import Role
 from kit.testing.faults import FaultKind
 from kit.testing.report import words
 from kit.testing.report.findings import SEVERITY, Asked, Report, worst
-from kit.testing.report.markup import Markup, join, tag
+from kit.testing.report.markup import Markup, breakable, join, tag
 from kit.testing.runs import Ending
-from kit.testing.sweep.verdict import Cell, Difference, Place
+from kit.testing.sweep.verdict import Cell, Difference, Place, Verdict
 
 PAIRS: Final = 200
 """How many scenarios of several faults are shown; the page says how many more there are."""
@@ -30,7 +30,10 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Markup:
             tag(
                 "tbody",
                 *(
-                    tag("tr", *(tag("td", cell, data_head=name) for name, cell in zip(head, row, strict=True)))
+                    tag(
+                        "tr",
+                        *(tag("td", breakable(cell), data_head=name) for name, cell in zip(head, row, strict=True)),
+                    )
                     for row in rows
                 ),
             ),
@@ -72,6 +75,20 @@ def matrix(report: Report) -> Markup:
             role="region",
             aria_label="reversibility matrix",
         ),
+    )
+
+
+def endings(report: Report) -> Markup:
+    """How all scenarios ended: a bar, and what its parts are."""
+    counts, violating = report.verdict.counts.endings, report.verdict.counts.violating
+    found = [ending for ending in reversed(SEVERITY) if counts.get(ending)]
+    parts = [tag("span", class_=f"part {ending.value}", style=f"flex-grow:{counts[ending]}") for ending in found]
+    said = [tag("span", f"{words.MARKS[ending]} {counts[ending]:,} {ending.value}") for ending in found]
+    wrong = tag("strong", f"{words.VIOLATED} {violating:,} of them violate an invariant", class_="violated")
+    return tag(
+        "figure",
+        tag("div", *parts, class_="bar", role="presentation"),
+        tag("figcaption", *said, wrong if violating else ""),
     )
 
 
@@ -162,26 +179,37 @@ def tried(report: Report) -> Iterator[str]:
 
 
 def asked(report: Report) -> Markup:
-    """The questions that park runs."""
+    """The questions that park runs, by the operation that they are about."""
     if not report.asked:
         return tag("p", "No run of this sweep waits for a person.")
     return join(
         tag("p", "Each question once, as the first run that parks puts it."),
-        table(("operation", "asked", "question", "may answer", "for example", "after an answer"), asks(report)),
+        *(
+            join(
+                tag("h3", breakable(name), " ", tag("span", who, class_="quiet")), table(_ASKED, map(_question, found))
+            )
+            for (name, who), found in by_operation(report).items()
+        ),
     )
 
 
-def asks(report: Report) -> list[tuple[str, ...]]:
-    """The questions, as rows: operation, who is asked, question, choices, a scenario, how it ended after an answer."""
-    return [_question(found) for found in report.asked]
+_ASKED: Final = ("question", "may answer", "for example", "after an answer")
+
+
+def by_operation(report: Report) -> dict[tuple[str, str], list[Asked]]:
+    """The questions by what they are about, and who is asked with what at hand."""
+    found: dict[tuple[str, str], list[Asked]] = {}
+    for one in report.asked:
+        task = one.task
+        name = f"undo of {task.operation}" if task.undo else task.operation
+        runbook = f" (runbook: {task.runbook})" if task.runbook else ""
+        found.setdefault((name, task.owner + runbook), []).append(one)
+    return found
 
 
 def _question(found: Asked) -> tuple[str, ...]:
-    task = found.task
-    runbook = f" (runbook: {task.runbook})" if task.runbook else ""
     after = ", ".join(f"{words.MARKS[ending]} {ending.value}" for ending in found.repaired) or "not answered"
-    name = f"undo of {task.operation}" if task.undo else task.operation
-    return name, task.owner + runbook, task.question, ", ".join(task.choices), str(found.example), after
+    return found.task.question, ", ".join(found.task.choices), str(found.example), after
 
 
 def differences(report: Report) -> Markup:
@@ -213,10 +241,12 @@ def difference(one: Difference) -> tuple[str, str, str]:
 
 def bound(report: Report) -> Markup:
     """What the verdict says, what it was got from, and what it takes for granted."""
-    return join(
+    return tag(
+        "div",
         table(("what", "how much"), counts(report)),
         tag("h3", "Taken for granted"),
         tag("ul", *(tag("li", assumption) for assumption in report.verdict.assumptions)),
+        class_="box",
     )
 
 
@@ -236,12 +266,20 @@ def counts(report: Report) -> list[tuple[str, str]]:
         ),
         *((f"not run: {reason.value}", f"{number:,}") for reason, number in counts.reduced.items()),
         ("histories", f"{counts.histories:,} distinct, {counts.replays:,} replayed by a fresh instance"),
-        ("points", f"{counts.faulted} faulted of {counts.reachable} reachable"),
+        ("points", f"{counts.faulted} faulted of {counts.reachable} reachable{_beyond(verdict)}"),
         ("not faulted", _some([str(point) for point in verdict.unfaulted]) or "none"),
         ("engine", f"{verdict.engine}, seed {verdict.seed}{', nothing left out (oracle)' if verdict.oracle else ''}"),
         *((f"engine: {name}", f"{number:,}") for name, number in counts.engine.items()),
         ("code", verdict.code_hash),
     ]
+
+
+def _beyond(verdict: Verdict) -> str:
+    """The points that a deeper sweep would fault."""
+    if not verdict.counts.beyond:
+        return ""
+    struck = words.count(verdict.depth, "fault")
+    return f"; {verdict.counts.beyond:,} more are reached only when {struck} struck before: depth {verdict.depth + 1}"
 
 
 def _some(names: Sequence[str]) -> str:

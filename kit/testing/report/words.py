@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -63,6 +64,24 @@ ENDINGS: Final[Mapping[Ending, str]] = {
 }
 """What an ending means, in half a sentence."""
 
+EFFECTS: Final[Mapping[Effect, str]] = {
+    Effect.READ: "changes nothing",
+    Effect.REVERSIBLE: "can be taken back as if it had not happened",
+    Effect.COMPENSATABLE: "can be made good by a counter-action that stays visible",
+    Effect.RECONCILABLE: "has no automatic undo: it is looked up, and a person repairs it",
+    Effect.IRREVERSIBLE: "cannot be taken back",
+}
+"""What can be done about an effect, in half a sentence."""
+
+ONCE: Final[Mapping[OnceStrategy, str]] = {
+    OnceStrategy.BY_KEY: "the provider honours an idempotency key for the time given",
+    OnceStrategy.BY_PROBE: "the connector looks up whether it happened",
+    OnceStrategy.BY_STATE: "it compares and writes, so repeating it is harmless",
+    OnceStrategy.BY_TRANSACTION: "effect and ledger row commit together",
+    OnceStrategy.NEVER_TWICE: "nobody but a person can tell whether it happened",
+}
+"""How a once-strategy keeps an operation to one effect, in half a sentence."""
+
 _DAYS: Final = 3 * 86400
 """From this many seconds on a time is told in days: what is agreed on is 24 hours, and not a day."""
 
@@ -112,6 +131,11 @@ def effect(operation: Operation[Any, Any]) -> str:
 def command(workflow: str, scenario: Scenario, *, explain: bool = False) -> str:
     """The command line that runs one scenario again."""
     return f"kit verify {workflow} --{'explain' if explain else 'only'} '{scenario}'"
+
+
+def names(text: str, name: str) -> bool:
+    """Whether a text names an operation or a key: ``ship:7`` is not named where ``ship:77`` stands."""
+    return re.search(rf"(?<![\w.-]){re.escape(name)}(?![\w-]|[:.](?!undo\b|probe\b)\w)", text) is not None
 
 
 def short(text: str) -> str:

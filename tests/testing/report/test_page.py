@@ -4,14 +4,26 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from dataclasses import replace
+from datetime import timedelta
+from html import unescape
 from html.parser import HTMLParser
 
 import pytest
 
-from kit.testing.report import page
-from tests.testing.report.sample import HOSTILE, LOST, report, source_line
+from kit.contract import Role
+from kit.testing.faults import Point, Scenario
+from kit.testing.report import Report, page
+from kit.testing.report.breaches import TOLD
+from kit.testing.report.lanes import swim_lanes
+from kit.testing.runs import Line, Seen, Violation
+from kit.testing.sweep.verdict import Counterexample
+from tests.testing.report.sample import HOSTILE, LOST, RECEIPT, REFUSED, broken, report, source_line, verdict
 
-VOID = ("meta", "br")
+VOID = ("meta", "br", "input", "wbr")
+
+JOINED = "\0"
+"""Stands where a line may be broken within a word."""
 
 
 class Reader(HTMLParser):
@@ -29,6 +41,8 @@ class Reader(HTMLParser):
         self.attributes.extend((tag, name, value or "") for name, value in attrs)
         if tag not in VOID:
             self.open.append(tag)
+        if tag == "wbr":
+            self.text.append(JOINED)
 
     def handle_endtag(self, tag: str) -> None:
         assert self.open.pop() == tag
@@ -49,7 +63,7 @@ def read(text: str) -> Reader:
 
 def said(reader: Reader) -> str:
     """All that a person reads."""
-    return " ".join(" ".join(reader.text).split())
+    return " ".join(" ".join(reader.text).replace(f" {JOINED} ", "").split())
 
 
 def test_the_page_needs_nothing_from_elsewhere() -> None:
@@ -92,6 +106,75 @@ def test_a_violation_tells_its_whole_story() -> None:
     assert "captured 49.99 usd again" in told
 
 
+def test_lines_about_other_operations_stand_aside() -> None:
+    """A story shows what was faulted or is violated; a switch that needs no script shows the rest, and its lanes."""
+    run = broken()
+    other = [Seen(Point("email.send_receipt", Role.ACTION, n), "sweep", "receipt:ORDER-1", n) for n in (1, 2)]
+    beside = [
+        Line(timedelta(0), lane, f"{key}: done") for lane in ("email", "ledger") for key in ("receipt:ORDER-1",) * 3
+    ]
+    told = replace(run, story=(*run.story, *beside), seen=(*run.seen, *other))
+
+    text = swim_lanes(told)
+
+    rows = re.findall(r"<tr( class=\"\w+\")?><th scope=\"row\"", text)
+    assert rows.count(' class="aside"') == 6
+    assert rows.count(' class="struck"') == 1
+    assert f"show all {len(told.story)} lines" in text
+    assert '<th scope="col" class="aside">email</th>' in text
+    assert '<th scope="col">ledger</th>' in text
+
+
+def test_a_short_story_is_told_whole() -> None:
+    """Where few lines would stand aside there is no switch."""
+    assert "aside" not in swim_lanes(broken())
+    assert "show all" not in swim_lanes(broken())
+
+
+def test_counterexamples_that_break_the_same_are_one_breach() -> None:
+    """Nobody reads the same sentence nine times: one story is open, the others are folded below it."""
+    found = verdict()
+    again = Counterexample(REFUSED, replace(broken(), scenario=REFUSED), REFUSED)
+    other = replace(broken(), violations=(Violation("every run ends", "email.send_receipt waits for ever"),))
+    several = (found.violations[0], again, Counterexample(RECEIPT, replace(other, scenario=RECEIPT), RECEIPT))
+    seen = Report(replace(found, violations=several), report().subject)
+
+    text = page([seen])
+
+    assert [len(one.examples) for one in seen.breaches] == [2, 1]
+    assert [one.operations for one in seen.breaches] == [(), ("email.send_receipt",)]
+    assert len(re.findall(r'<details class="story" open>', text)) == 1
+    assert len(re.findall(r'<details class="story">', text)) == 2
+    assert said(read(text)).count("at most one live effect per key: 2 live effects") == 2  # in the head, and in its box
+
+
+def test_what_is_not_told_is_there_as_a_command() -> None:
+    """Of many counterexamples the page tells some, and names all."""
+    found = verdict()
+    many = tuple(
+        Counterexample(scenario, replace(broken(), scenario=scenario), scenario)
+        for scenario in (Scenario.parse(f"payments.capture#{n}:reply_lost") for n in range(1, 31))
+    )
+
+    text = page([Report(replace(found, violations=many), report().subject)])
+
+    assert text.count('class="story"') == TOLD
+    assert all(one.command in unescape(text) for one in many)
+
+
+def test_the_graph_marks_what_is_violated() -> None:
+    """The box of an operation that a violation names says so, and the legend explains the boxes' words."""
+    found = verdict()
+    wrong = replace(broken(), violations=(Violation("every run ends", "email.send_receipt waits for ever"),))
+
+    text = page([Report(replace(found, violations=(Counterexample(LOST, wrong, LOST),)), report().subject)])
+
+    assert '<text x="' in text
+    assert "✗ email.send_receipt</text>" in text
+    assert "✗ payments.capture</text>" not in text
+    assert "nobody but a person can tell whether it happened" in said(read(text))
+
+
 def test_colour_is_never_the_only_sign() -> None:
     """Every coloured cell of the matrix has a mark of its ending in it, and the legend explains each mark."""
     text = page([report()])
@@ -121,10 +204,13 @@ def test_the_head_says_the_verdict_with_its_bound(safe: bool) -> None:
     assert ("✓ no violation" if safe else "✗ 1 counterexample") in told
     assert "for ≤ 2 faults, 1,204 scenarios" in told
     assert ("What breaks" in told) is not safe
+    assert ("every invariant held in all 1,204 scenarios" in told) is safe
+    assert ("an invariant does not hold in 4 of 1,204 scenarios" in told) is not safe
+    assert "✓ 700 completed ↩ 500 compensated ? 4 parked" in told
 
 
 def test_the_parked_endings_say_what_a_person_is_asked() -> None:
-    """The question, who is asked, what may be answered, and where to look stand in one row."""
+    """Who is asked and where to look stand above the questions, what may be answered beside each."""
     told = said(read(page([report()])))
 
     assert "The step “Send the receipt” cannot go on by itself" in told

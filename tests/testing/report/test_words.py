@@ -48,3 +48,23 @@ def test_the_command_runs_the_scenario_again() -> None:
     scenario = Scenario.parse("payments.capture#1:reply_lost@7")
 
     assert words.command("Checkout", scenario) == "kit verify Checkout --only 'payments.capture#1:reply_lost@7'"
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "named"),
+    [
+        ("asks for ship.order", "ship.order", True),
+        ("POST for ship.order#2: 200", "ship.order", True),
+        ("ship.order.undo is refused", "ship.order", True),
+        ("ship:7: asked to claim the action", "ship:7", True),
+        ("under the key 'ship:7'", "ship:7", True),
+        ("ship:77: asked to claim the action", "ship:7", False),
+        ("ship:7:BOOK: asked to claim the action", "ship:7", False),
+        ("ship.orders waits", "ship.order", False),
+        ("airship.order waits", "ship.order", False),
+        ("ship.order.later waits", "ship.order", False),
+    ],
+)
+def test_a_name_is_named_only_as_a_whole(text: str, name: str, named: bool) -> None:
+    """Operations and keys that begin alike are told apart."""
+    assert words.names(text, name) is named
