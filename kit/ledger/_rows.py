@@ -5,13 +5,14 @@ Written by hand and once per dialect: the drivers keep them prepared, and nothin
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from kit.ledger.schema import EFFECTS_TABLE, SETTLED, effects
-from kit.ledger.states import Entry, State
+from kit.ledger.schema import EFFECTS_TABLE, SETTLED, SHARED, effects
+from kit.ledger.states import Entry, Share, State
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -31,6 +32,7 @@ CHANGING = (
     "updated_at",
     "expires_at",
     "revision",
+    "shared",
 )
 """What a later command may change. The rest is said by the first claim and stays."""
 
@@ -74,6 +76,7 @@ def insert_row(entry: Entry) -> tuple[Any, ...]:
         to_micros(entry.updated_at),
         to_micros(entry.expires_at),
         entry.revision,
+        _shares(entry),
     )
 
 
@@ -94,6 +97,7 @@ def update_row(entry: Entry, seen: Entry) -> tuple[Any, ...]:
         to_micros(entry.updated_at),
         to_micros(entry.expires_at),
         entry.revision,
+        _shares(entry),
         seen.key,
         seen.revision,
         seen.owner,
@@ -103,7 +107,7 @@ def update_row(entry: Entry, seen: Entry) -> tuple[Any, ...]:
 def entry_of(row: Any) -> Entry:
     """The entry of one row, a tuple or a driver's own record, selected by `Statements.select`."""
     (key, fingerprint, operation, version, state, saga, run_id, step, correlation_id) = row[:9]
-    (request, result, owner, lease, attempts, first, unknown, reason, updated, expires, revision) = row[9:]
+    (request, result, owner, lease, attempts, first, unknown, reason, updated, expires, revision, shared) = row[9:]
     return Entry(
         key=key,
         fingerprint=fingerprint,
@@ -125,7 +129,23 @@ def entry_of(row: Any) -> Entry:
         updated_at=_EPOCH + timedelta(microseconds=updated),
         expires_at=from_micros(expires),
         revision=revision,
+        shared=() if shared is None else tuple(Share(**share) for share in json.loads(shared)),
     )
+
+
+def _shares(entry: Entry) -> str | None:
+    return json.dumps([asdict(share) for share in entry.shared]) if entry.shared else None
+
+
+def of_saga_row(saga: str) -> tuple[str, str]:
+    """What `Statements.of_saga` takes: a saga, and what stands in the text of a row that it shares."""
+    return saga, json.dumps(saga)
+
+
+def entries_of(saga: str, rows: Iterable[Any]) -> list[Entry]:
+    """The entries of the rows that are a saga's, by step, then key."""
+    entries = [entry for entry in map(entry_of, rows) if saga in entry.sagas]
+    return sorted(entries, key=lambda entry: (entry.step_of(saga), entry.key))
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +158,7 @@ class Statements:
             beside the revision because revisions start again when a purged key is claimed anew.
         select: Takes a key.
         lock: The same, and holds the row until the end of the transaction.
-        of_saga: Takes a saga.
+        of_saga: Takes `of_saga_row`; may give rows too many, so read with `entries_of`.
         purge: Takes microseconds; deletes at most `PURGE_BATCH` rows.
     """
 
@@ -150,8 +170,8 @@ class Statements:
     purge: str
 
 
-def statements(mark: Callable[[int], str], *, lock: str) -> Statements:
-    """The statements in a dialect whose n-th parameter is written ``mark(n)``."""
+def statements(mark: Callable[[int], str], *, lock: str, place: str) -> Statements:
+    """The statements in a dialect whose n-th parameter is written ``mark(n)``; ``place`` finds a text in another."""
     columns = ", ".join(COLUMNS)
     marks = ", ".join(mark(n) for n in range(1, len(COLUMNS) + 1))
     changes = ", ".join(f"{name} = {mark(n)}" for n, name in enumerate(CHANGING, 1))
@@ -165,11 +185,12 @@ def statements(mark: Callable[[int], str], *, lock: str) -> Statements:
         update=f"UPDATE {table} SET {changes} WHERE {unchanged}",  # noqa: S608
         select=select,
         lock=select + lock,
-        of_saga=f"SELECT {columns} FROM {table} WHERE saga = {one}",  # noqa: S608
+        of_saga=f"SELECT {columns} FROM {table} WHERE saga = {one} "  # noqa: S608
+        f"OR ({SHARED} AND {place}(shared, {mark(2)}) > 0)",
         purge=f"DELETE FROM {table} WHERE key IN "  # noqa: S608
         f"(SELECT key FROM {table} WHERE {SETTLED} AND expires_at <= {one} LIMIT {PURGE_BATCH})",
     )
 
 
-SQLITE = statements(lambda _: "?", lock="")
-POSTGRES = statements(lambda n: f"${n}", lock=" FOR UPDATE")
+SQLITE = statements(lambda _: "?", lock="", place="instr")
+POSTGRES = statements(lambda n: f"${n}", lock=" FOR UPDATE", place="strpos")

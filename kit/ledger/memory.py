@@ -49,8 +49,8 @@ class MemoryLedger:
     async def of_saga(self, saga: str) -> list[Entry]:
         """All rows of one workflow id, by step, then key."""
         with self._lock:
-            rows = [row for row in self._rows.values() if row.saga == saga]
-        return sorted(rows, key=lambda row: (row.step, row.key))
+            rows = [row for row in self._rows.values() if saga in row.sagas]
+        return sorted(rows, key=lambda row: (row.step_of(saga), row.key))
 
     async def purge(self, now: datetime) -> int:
         """Delete the settled rows whose time is over; returns how many. See `kit.ledger.Ledger.purge`."""

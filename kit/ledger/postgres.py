@@ -11,7 +11,17 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from kit.errors import KitError, LedgerError, LedgerUnavailable
 from kit.ledger._asyncpg import BAD_DATA, FAILED, connect, disconnect, unavailable
 from kit.ledger._batch import INSERT_MANY, INSERT_ONE, UPDATE_MANY, UPDATE_ONE, WRITE_MANY, transposed
-from kit.ledger._rows import CHANGING, POSTGRES, PURGE_BATCH, entry_of, insert_row, to_micros, update_row
+from kit.ledger._rows import (
+    CHANGING,
+    POSTGRES,
+    PURGE_BATCH,
+    entries_of,
+    entry_of,
+    insert_row,
+    of_saga_row,
+    to_micros,
+    update_row,
+)
 from kit.ledger.migrate import require_asyncpg
 from kit.ledger.states import ClaimAction, ClaimUndo, Command, Decide, Entry, Verdict, decide
 
@@ -172,8 +182,7 @@ class PostgresLedger:
 
     async def of_saga(self, saga: str) -> list[Entry]:
         """All rows of one workflow id, by step, then key."""
-        rows = await self._here(lambda: self._read(POSTGRES.of_saga, saga))
-        return sorted((entry_of(row) for row in rows), key=lambda entry: (entry.step, entry.key))
+        return entries_of(saga, await self._here(lambda: self._read(POSTGRES.of_saga, *of_saga_row(saga))))
 
     async def purge(self, now: datetime) -> int:
         """Delete the settled rows whose time is over, so many per transaction. See `Ledger.purge`."""

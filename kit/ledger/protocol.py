@@ -55,7 +55,7 @@ class Ledger(Protocol):
         ...
 
     async def of_saga(self, saga: str) -> list[Entry]:
-        """All rows of one workflow id, by step, then key."""
+        """All rows of one workflow id, by step, then key: its effects, and those it shares with another's."""
         ...
 
     async def purge(self, now: datetime) -> int:

@@ -1,7 +1,7 @@
 """The ledger's table, for PostgreSQL and SQLite.
 
 One row per key. Times are microseconds since 1970 in UTC, as integers: exact, comparable, and the same on
-every database. ``request`` and ``result`` are JSON text, so that an operator can read and query them.
+every database. ``request``, ``result`` and ``shared`` are JSON text, so that an operator can read and query them.
 
 The description and the migrations in ``kit/ledger/migrations`` say the same; a test compares them.
 """
@@ -26,6 +26,7 @@ def _states(states: frozenset[State]) -> str:
 
 SETTLED = _states(SETTLED_STATES)
 UNSETTLED = _states(frozenset(State) - SETTLED_STATES)
+SHARED = "shared IS NOT NULL"
 """SQL conditions. Spelled like the indexes' own, or the databases would not use them."""
 
 metadata = sa.MetaData()
@@ -53,7 +54,15 @@ effects = sa.Table(
     sa.Column("updated_at", sa.BigInteger, nullable=False),
     sa.Column("expires_at", sa.BigInteger),
     sa.Column("revision", sa.BigInteger, nullable=False),
+    sa.Column("shared", sa.Text),
     sa.Index("kit_effects_saga", "saga"),
+    # The few effects that several sagas rely on.
+    sa.Index(
+        "kit_effects_shared",
+        "key",
+        postgresql_where=sa.text(SHARED),
+        sqlite_where=sa.text(SHARED),
+    ),
     # What a sweeper looks for: few rows in a large table.
     sa.Index(
         "kit_effects_unsettled",

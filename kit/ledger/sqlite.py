@@ -10,7 +10,16 @@ from pathlib import Path
 from typing import Any, Self, cast
 
 from kit.errors import DefinitionError, LedgerUnavailable
-from kit.ledger._rows import PURGE_BATCH, SQLITE, entry_of, insert_row, to_micros, update_row
+from kit.ledger._rows import (
+    PURGE_BATCH,
+    SQLITE,
+    entries_of,
+    entry_of,
+    insert_row,
+    of_saga_row,
+    to_micros,
+    update_row,
+)
 from kit.ledger._writer import Writer
 from kit.ledger.migrate import check_known, migrate_file
 from kit.ledger.schema import SCHEMA_REVISION, VERSION_TABLE
@@ -160,8 +169,7 @@ def _get(connection: sqlite3.Connection, *, key: str) -> Entry | None:
 
 
 def _of_saga(connection: sqlite3.Connection, *, saga: str) -> list[Entry]:
-    entries = [entry_of(row) for row in connection.execute(SQLITE.of_saga, (saga,))]
-    return sorted(entries, key=lambda entry: (entry.step, entry.key))
+    return entries_of(saga, connection.execute(SQLITE.of_saga, of_saga_row(saga)))
 
 
 def _purge(connection: sqlite3.Connection, *, until: int | None) -> int:

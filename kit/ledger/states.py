@@ -9,10 +9,11 @@ row for the key                an attempt of the action asks            an attem
 none                           ``Claimed``                              ``Settled``: a ``void`` tombstone [1]_
 claimed, lease live            ``Busy`` until the lease ends            ``Busy`` until the lease ends
 claimed, lease over; unknown   ``Claimed`` in doubt                     ``Claimed`` in doubt
-done, same fingerprint         ``Recorded``: the result again           ``Claimed``
+done, same fingerprint         ``Recorded``: the result again [2]_      ``Claimed``; shared: ``Settled`` [2]_
 any, other fingerprint         ``Rejected`` (``key_reused``)            ``Rejected`` (``key_reused``)
 refused                        ``Claimed``                              ``Settled``: ``void`` [1]_
-any, held by another saga      as above                                 ``Settled``: not this saga's to undo
+any, held by another saga      as above                                 ``Settled``: not this saga's to undo [2]_
+any, this saga has left it     ``Rejected``: came after its undo        ``Settled``
 undoing                        ``Rejected``: came after its undo        ``Claimed`` when no live lease
 void, undone                   ``Rejected``: came after its undo        ``Settled``
 =============================  =======================================  =====================================
@@ -20,6 +21,10 @@ void, undone                   ``Rejected``: came after its undo        ``Settle
 .. [1] Unless the asker holds the action's recorded result (from the workflow's history): then the ledger has
    lost the row or what it said last, and a tombstone would leave a live effect behind. The undo is claimed
    instead.
+
+.. [2] A saga that is answered with the effect of another one shares it: the business means one effect, and both
+   runs rely on it. The undo of one of them then only gives its share up, and the effect passes to the next; the last
+   one takes it back. Without this the run that had the effect would pull it from under the run that was told of it.
 
 Every later write is fenced: it takes effect only while the row is still held by the attempt that claimed it.
 A repeated write by the same attempt (its first reply was lost) is answered like the first.
@@ -59,13 +64,28 @@ SETTLED_STATES = frozenset({State.REFUSED, State.DONE, State.UNDONE, State.VOID}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """Another saga that was answered with an effect and relies on it, until it has ``left``.
+
+    One that has left keeps its place: a late attempt of it must not come back. The other fields are as in `Entry`.
+    """
+
+    saga: str
+    run_id: str
+    step: int
+    correlation_id: str
+    left: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
     """One row of the ledger: everything that is needed to repeat, prove or undo one effect.
 
     ``request`` and ``result`` are JSON documents of the operation's own types, so that an undo needs nothing
     else. ``owner`` names the attempt that wrote last; it holds the row only while ``lease_until`` is in the
     future. ``unknown_since`` is the last instant at which an attempt of unknown outcome may have sent its
-    request.
+    request. ``shared`` names the sagas that rely on the effect beside ``saga``, in the order in which they came,
+    and those that do so no more.
     """
 
     key: str
@@ -88,6 +108,16 @@ class Entry:
     updated_at: datetime
     expires_at: datetime | None = None
     revision: int = 1
+    shared: tuple[Share, ...] = ()
+
+    @property
+    def sagas(self) -> tuple[str, ...]:
+        """The sagas whose effect it is: the one that had it, and those that share it."""
+        return (self.saga, *(share.saga for share in self.shared if not share.left))
+
+    def step_of(self, saga: str) -> int:
+        """Which step of one of its `sagas` it is."""
+        return next((share.step for share in self.shared if share.saga == saga), self.step)
 
 
 # --- what can be asked ----------------------------------------------------------------------------
@@ -348,9 +378,12 @@ def _claim_action(current: Entry | None, ask: ClaimAction) -> tuple[Entry | None
         return entry, Claimed(entry)
     if current.fingerprint != new.fingerprint:
         return None, Rejected(current, FailureKind.KEY_REUSED, REASON_KEY_REUSED)
+    if _has_left(current, new.saga):
+        return None, Rejected(current, FailureKind.CONFLICT, REASON_AFTER_UNDO)
     match current.state:
         case State.DONE:
-            return None, Recorded(current)
+            shared = _share(current, new, now=ask.now)
+            return shared, Recorded(shared or current)
         case State.UNDOING | State.UNDONE | State.VOID:
             return None, Rejected(current, FailureKind.CONFLICT, REASON_AFTER_UNDO)
         case State.CLAIMED if current.owner == new.owner and _held(current, ask.now):
@@ -360,6 +393,49 @@ def _claim_action(current: Entry | None, ask: ClaimAction) -> tuple[Entry | None
         case _:  # claimed with the lease over, unknown, refused
             entry = _take(current, new, state=State.CLAIMED, now=ask.now)
             return entry, Claimed(entry)
+
+
+def _share(current: Entry, new: Entry, *, now: datetime) -> Entry | None:
+    """The row with one more saga that relies on its effect; ``None`` when it does so already."""
+    if new.saga in current.sagas:
+        return None
+    return replace(
+        current,
+        shared=(*current.shared, _share_of(new)),
+        expires_at=_later(current.expires_at, new.expires_at),
+        updated_at=now,
+        revision=current.revision + 1,
+    )
+
+
+def _leave(current: Entry, asker: Entry, *, now: datetime) -> Entry | None:
+    """The row of another saga, or shared with one, after this saga's undo; ``None`` when it has left before."""
+    saga = asker.saga
+    if _has_left(current, saga):
+        return None
+    others = tuple(share for share in current.shared if share.saga != saga)
+    if saga != current.saga:
+        gone = _share_of(asker, left=True)
+        return replace(current, shared=(*others, gone), updated_at=now, revision=current.revision + 1)
+    heir = next(share for share in others if not share.left)
+    return replace(
+        current,
+        saga=heir.saga,
+        run_id=heir.run_id,
+        step=heir.step,
+        correlation_id=heir.correlation_id,
+        shared=(*(share for share in others if share is not heir), _share_of(current, left=True)),
+        updated_at=now,
+        revision=current.revision + 1,
+    )
+
+
+def _has_left(current: Entry, saga: str) -> bool:
+    return any(share.left and share.saga == saga for share in current.shared)
+
+
+def _share_of(entry: Entry, *, left: bool = False) -> Share:
+    return Share(saga=entry.saga, run_id=entry.run_id, step=entry.step, correlation_id=entry.correlation_id, left=left)
 
 
 def _claim_undo(current: Entry | None, ask: ClaimUndo) -> tuple[Entry | None, Verdict]:
@@ -372,8 +448,9 @@ def _claim_undo(current: Entry | None, ask: ClaimUndo) -> tuple[Entry | None, Ve
         return entry, Settled(entry)
     if current.fingerprint != new.fingerprint:
         return None, Rejected(current, FailureKind.KEY_REUSED, REASON_KEY_REUSED)
-    if current.saga != new.saga:
-        return None, Settled(current)  # another saga's effect, which this one was only told of: not this one's to undo
+    if current.saga != new.saga or len(current.sagas) > 1:
+        left = _leave(current, new, now=ask.now)
+        return left, Settled(left or current)
     match current.state:
         case State.VOID | State.UNDONE:
             return None, Settled(current)

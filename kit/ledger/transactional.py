@@ -17,7 +17,17 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from kit.errors import DefinitionError, LedgerError, LedgerUnavailable
-from kit.ledger._rows import POSTGRES, PURGE_BATCH, SQLITE, entry_of, insert_row, to_micros, update_row
+from kit.ledger._rows import (
+    POSTGRES,
+    PURGE_BATCH,
+    SQLITE,
+    entries_of,
+    entry_of,
+    insert_row,
+    of_saga_row,
+    to_micros,
+    update_row,
+)
 from kit.ledger.migrate import check_current, revision_of, upgrade
 from kit.ledger.states import Command, Entry, Verdict, decide
 
@@ -165,8 +175,7 @@ class TransactionalLedger:
 
     async def of_saga(self, saga: str) -> list[Entry]:
         """All rows of one workflow id, by step, then key."""
-        rows = await self._read(self._sql.of_saga, saga)
-        return sorted((entry_of(row) for row in rows), key=lambda entry: (entry.step, entry.key))
+        return entries_of(saga, await self._read(self._sql.of_saga, *of_saga_row(saga)))
 
     async def purge(self, now: datetime) -> int:
         """Delete the settled rows whose time is over, so many per transaction. See `Ledger.purge`."""
@@ -212,10 +221,10 @@ class TransactionalLedger:
                 else "set synchronous_commit = 'on' for the service's user or database",
             )
 
-    async def _read(self, statement: str, value: Any) -> Sequence[Any]:
+    async def _read(self, statement: str, *values: Any) -> Sequence[Any]:
         try:
             async with self._engine.connect() as connection:
-                return await self._run(connection, statement, (value,))
+                return await self._run(connection, statement, values)
         except (DBAPIError, PoolTimeout, OSError) as exc:
             raise _unavailable(exc) from exc
 

@@ -70,7 +70,12 @@ class World(ABC):
         """What the ledgers know of these runs: the effect ledger, and the one in every connector's own database."""
         databases = {id(found): found for c in self.connectors if (found := c.database) is not None}
         ledgers: list[Ledger] = [self.ledger, *databases.values()]
-        return [entry for ledger in ledgers for saga in workflow_ids for entry in await ledger.of_saga(saga)]
+        found = []
+        for ledger in ledgers:
+            # A row that several runs share is one row.
+            rows = {entry.key: entry for saga in workflow_ids for entry in await ledger.of_saga(saga)}
+            found.extend(rows.values())
+        return found
 
 
 @dataclass(frozen=True)

@@ -36,9 +36,11 @@ def upgrade() -> None:
         sa.Column("updated_at", sa.BigInteger, nullable=False),
         sa.Column("expires_at", sa.BigInteger),
         sa.Column("revision", sa.BigInteger, nullable=False),
+        sa.Column("shared", sa.Text),
     )
     op.create_index("kit_effects_saga", "kit_effects", ["saga"])
     for name, column, where in (
+        ("kit_effects_shared", "key", "shared IS NOT NULL"),
         ("kit_effects_unsettled", "updated_at", _UNSETTLED),
         ("kit_effects_expiry", "expires_at", _SETTLED),
     ):
