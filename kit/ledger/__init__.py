@@ -8,6 +8,7 @@ from kit.ledger.memory import MemoryLedger
 from kit.ledger.migrate import current_revision, migrate, migration_sql
 from kit.ledger.postgres import PostgresLedger
 from kit.ledger.protocol import Ledger
+from kit.ledger.rules import decide
 from kit.ledger.sqlite import SqliteLedger
 from kit.ledger.states import (
     REASON_AFTER_UNDO,
@@ -31,7 +32,6 @@ from kit.ledger.states import (
     State,
     Undone,
     Verdict,
-    decide,
 )
 from kit.ledger.transactional import TransactionalLedger
 

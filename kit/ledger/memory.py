@@ -6,7 +6,8 @@ import threading
 from datetime import datetime
 from typing import Self
 
-from kit.ledger.states import SETTLED_STATES, Command, Entry, Verdict, decide
+from kit.ledger.rules import decide
+from kit.ledger.states import SETTLED_STATES, Command, Entry, Verdict
 
 
 class MemoryLedger:

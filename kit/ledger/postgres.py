@@ -23,7 +23,8 @@ from kit.ledger._rows import (
     update_row,
 )
 from kit.ledger.migrate import require_asyncpg
-from kit.ledger.states import ClaimAction, ClaimUndo, Command, Decide, Entry, Verdict, decide
+from kit.ledger.rules import decide
+from kit.ledger.states import ClaimAction, ClaimUndo, Command, Decide, Entry, Verdict
 
 if TYPE_CHECKING:
     import asyncpg

@@ -13,7 +13,7 @@ class Ledger(Protocol):
 
     Guarantees of every implementation: `apply` is atomic and linearizable per key; when it has returned, the
     answer survives the death of the process and, for the SQL ledgers, of the machine. It decides by
-    `kit.ledger.states.decide` and by nothing else. Not guaranteed: anything about several keys together.
+    `kit.ledger.rules.decide` and by nothing else. Not guaranteed: anything about several keys together.
 
     Raises everywhere:
         LedgerUnavailable: The store did not answer. The command may or may not have been applied; repeating

@@ -22,8 +22,9 @@ from kit.ledger._rows import (
 )
 from kit.ledger._writer import Writer
 from kit.ledger.migrate import check_known, migrate_file
+from kit.ledger.rules import decide
 from kit.ledger.schema import SCHEMA_REVISION, VERSION_TABLE
-from kit.ledger.states import ClaimAction, ClaimUndo, Command, Decide, Entry, Verdict, decide
+from kit.ledger.states import ClaimAction, ClaimUndo, Command, Decide, Entry, Verdict
 
 _FIRST_CLAIMS = (ClaimAction, ClaimUndo, Decide)
 """Commands that write a row when there is none."""

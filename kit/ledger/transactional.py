@@ -29,7 +29,8 @@ from kit.ledger._rows import (
     update_row,
 )
 from kit.ledger.migrate import check_current, revision_of, upgrade
-from kit.ledger.states import Command, Entry, Verdict, decide
+from kit.ledger.rules import decide
+from kit.ledger.states import Command, Entry, Verdict
 
 _STATEMENTS = {"sqlite": SQLITE, "postgresql": POSTGRES}
 _DRIVERS = {"sqlite": "aiosqlite", "postgresql": "asyncpg"}
