@@ -7,8 +7,9 @@ from difflib import get_close_matches
 from typing import TypeVar
 
 from kit.errors import DefinitionError
-from kit.testing.faults import Scenario
+from kit.testing.faults import Fault, FaultKind, Scenario
 from kit.testing.report.side_effects import name_of
+from kit.testing.runs import Run
 from kit.testing.world import Subject
 
 T = TypeVar("T")
@@ -69,6 +70,20 @@ def check_operations(scenario: Scenario, known: Iterable[str]) -> None:
                 rule=f"the workflow has no operation {fault.point.operation!r}; it has {', '.join(sorted(names))}",
                 fix=_fix(fault.point.operation, names),
             )
+
+
+def untried(run: Run) -> list[tuple[Fault, tuple[FaultKind, ...]]]:
+    """The faults of a run that a sweep would not try there, each with what it tries.
+
+    They strike all the same. But what they do is beyond the assumptions (a database commits at once, a provider without
+    keys is asked once), so that what breaks then is no counterexample.
+    """
+    tried = {seen.point: seen.kinds for seen in run.seen if seen.kinds}
+    return [
+        (fault, tried[fault.point])
+        for fault in run.scenario.faults
+        if fault.point in tried and fault.kind not in tried[fault.point]
+    ]
 
 
 def _fix(wanted: str, known: Iterable[str]) -> str:

@@ -141,7 +141,7 @@ def find_optional(entry: str, start: Path | None = None) -> tuple[str, Any] | No
     Raises:
         DefinitionError: It is there and leads nowhere.
     """
-    name = _settings(start or Path.cwd())[1].get(entry)
+    name = _settings(start or Path.cwd(), entry)[1].get(entry)
     return None if name is None else (str(name), _target(entry, start)[1])
 
 
@@ -165,13 +165,13 @@ def _find(entry: str, method: str, start: Path | None) -> Any:
 
 def _target(entry: str, start: Path | None) -> tuple[str, Any]:
     """What an entry of the table names, and how messages call it."""
-    folder, table = _settings(start or Path.cwd())
+    folder, table = _settings(start or Path.cwd(), entry)
     file = folder / PROJECT_FILE
     target = table.get(entry)
     if target is None:
         raise DefinitionError(
             f"[{TABLE}] in {file}",
-            rule=f"it has no {entry!r}, only {', '.join(sorted(table)) or 'nothing'}",
+            rule=f"it has no {entry!r}; it has {', '.join(sorted(table)) or 'nothing'}",
             fix=f'add a line such as {entry} = "package.module:attribute"',
         )
     where = f"{entry} = {target!r} in {file}"
@@ -183,8 +183,8 @@ def _target(entry: str, start: Path | None) -> tuple[str, Any]:
     return where, _load(where, folder, module_name, attribute)
 
 
-def _settings(start: Path) -> tuple[Path, dict[str, Any]]:
-    """The nearest folder with a ``[tool.kit]``, and that table."""
+def _settings(start: Path, entry: str = "app") -> tuple[Path, dict[str, Any]]:
+    """The nearest folder with a ``[tool.kit]``, and that table; an entry is what whoever has none is told to write."""
     passed = []
     for folder in (start, *start.parents):
         file = folder / PROJECT_FILE
@@ -202,7 +202,7 @@ def _settings(start: Path) -> tuple[Path, dict[str, Any]]:
     raise DefinitionError(
         f"folder {str(start)!r}",
         rule=f"neither it nor a folder above it has a {PROJECT_FILE} with a [{TABLE}] table{seen}",
-        fix=f'go to your service\'s folder, or add [{TABLE}] with app = "module:attribute" to its {PROJECT_FILE}',
+        fix=f'go to your service\'s folder, or add [{TABLE}] with {entry} = "module:attribute" to its {PROJECT_FILE}',
     )
 
 

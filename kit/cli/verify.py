@@ -15,13 +15,15 @@ from typing import Annotated, Literal
 from cyclopts import App, Parameter
 from cyclopts.validators import Number
 
-from kit.cli.choosing import check_operations, subject_named, subjects_named
+from kit.cli.choosing import check_operations, subject_named, subjects_named, untried
 from kit.cli.discovery import find_connectors, find_subjects
 from kit.cli.progress import Teller
 from kit.errors import DefinitionError
 from kit.testing.faults import Scenario
-from kit.testing.report import Report, document, document_of_run, narrate, page, summary
+from kit.testing.report import Report, document, document_of_run, narrate, page, summary, words
+from kit.testing.report.findings import sentences
 from kit.testing.report.story import ending
+from kit.testing.runs import Run
 from kit.testing.sweep import run_scenario, sweep, write_test
 from kit.testing.sweep.engines import SERVER
 from kit.testing.world import Subject
@@ -31,6 +33,8 @@ from kit.workflow import SagaDefinition
 verify = App(name="verify", help="Put workflows under every fault at every point, and check every invariant.")
 
 Flag = Parameter(negative="")
+COMMANDS = 10
+"""How many commands are printed for each breach."""
 DEFAULT_DEPTH = 1
 """Single faults: seconds, so that it is run while the workflow is being written. Pairs belong into CI."""
 
@@ -74,6 +78,7 @@ async def every_fault(
         return await _scenario(
             subject, explain or only or "", engine=engine, seed=seed, json=json, story=explain is not None
         )
+    _refuse_lost(report=report, markdown=markdown, write_test=to_test)
     wanted = subjects if workflow is None else {workflow: subject_named(subjects, workflow)}
     swept = _Sweep(depth=depth, engine=engine, seed=seed, workers=workers)
     reports = [await swept.of(name, subject) for name, subject in wanted.items()]
@@ -118,23 +123,32 @@ async def _scenario(subject: Subject, text: str, *, engine: str, seed: int, json
     if seed and not scenario.seed:
         scenario = replace(scenario, seed=seed)
     with _quiet(engine):
-        run = await run_scenario(subject, scenario, engine=engine)
+        run = await run_scenario(subject, scenario, engine=engine, strict=False)
+    _refuse_unreached(run)
+    for fault, kinds in untried(run):
+        print(f"note: a sweep does not try {fault}; at {fault.point} it tries {', '.join(kinds)}", file=sys.stderr)
     if json:
         print(documents.dumps(document_of_run(run), indent=2))
     elif story:
         print(narrate(run), end="")
     else:
         print(f"{run.workflow} under {run.scenario}: {ending(run)}")
-        for found in run.violations:
-            print(f"✗ {found.invariant}: {found.text}")
+        for sentence in sentences(run):
+            print(f"{words.VIOLATED} {sentence}")
     return 0 if run.safe else 1
 
 
 def _tell(report: Report) -> None:
     verdict = report.verdict
-    print(f"{'✓' if verdict.safe else '✗'} {verdict}")
-    for found in verdict.violations:
-        print(f"  ✗ {found}")
+    print(f"{words.SAFE if verdict.safe else words.VIOLATED} {verdict}")
+    for found in report.breaches:
+        for sentence in found.sentences:
+            print(f"  {words.VIOLATED} {words.short(sentence)}")
+        for one in found.examples[:COMMANDS]:
+            print(f"      {one.command}")
+        more = len(found.examples) - COMMANDS
+        if more > 0:
+            print(f"      and {words.count(more, 'scenario')} more: --json and --report have them")
 
 
 def _one(subjects: Mapping[str, Subject], workflow: str | None) -> Subject:
@@ -156,6 +170,32 @@ def _refuse_together(**given: object) -> None:
         raise DefinitionError(
             "kit verify", rule=f"{' and '.join(said)} do not go together", fix=f"use {said[0]} alone, or leave it out"
         )
+
+
+def _refuse_unreached(run: Run) -> None:
+    """A scenario that was not what was asked for has nothing to tell."""
+    if run.unreached:
+        reached = dict.fromkeys(str(seen.point) for seen in run.seen)
+        raise DefinitionError(
+            f"scenario {str(run.scenario)!r}",
+            rule=f"{', '.join(str(fault) for fault in run.unreached)} never struck: the run did not come to that call",
+            fix=f"use a call that it comes to: {', '.join(reached)}",
+        )
+
+
+def _refuse_lost(**given: Path | None) -> None:
+    """Before the sweep and not after it: where its results could not be written."""
+    for name, path in given.items():
+        if path is None:
+            continue
+        option = f"--{name.replace('_', '-')} {str(path)!r}"
+        made = name == "write_test" and path.suffix != ".py"  # a folder for many tests is made
+        if not made and not path.parent.is_dir():
+            raise DefinitionError(
+                option, rule=f"there is no folder {str(path.parent)!r}", fix="make it, or write elsewhere"
+            )
+        if path.is_dir() and name != "write_test":
+            raise DefinitionError(option, rule="it is a folder", fix="name a file")
 
 
 def _connectors() -> Sequence[type[Connector]]:

@@ -65,7 +65,7 @@ def test_missing_entry_is_said_with_those_that_are_there(write_service: WriteSer
         find_demo(folder)
 
     assert str(caught.value) == (
-        f"[tool.kit] in {folder / 'pyproject.toml'}: it has no 'demo', only app. "
+        f"[tool.kit] in {folder / 'pyproject.toml'}: it has no 'demo'; it has app. "
         'Fix: add a line such as demo = "package.module:attribute".'
     )
 

@@ -60,8 +60,9 @@ def test_a_broken_service_is_found_out_with_a_line_that_shows_it(
     told = capsys.readouterr().out
     assert code == 1
     assert told.startswith("✗ Buying: ")
-    assert "the run ended compensated, but desk.hold stands (key 'hold:7')" in told
+    assert "the run ended cancelled, but desk.hold stands (key 'hold:7')" in told
     assert "kit verify Buying --only 'desk.pay#1:refused'" in told
+    assert told.count("but desk.hold stands") == 1
 
 
 @pytest.mark.slow
@@ -104,6 +105,23 @@ def test_a_scenario_is_explained_from_its_start_to_its_end(sound: Path, capsys: 
     assert "2. desk.pay [pivot]: refused (declined), 1 attempt" in told
 
 
+def test_a_fault_beyond_the_assumptions_strikes_with_a_note(sound: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What a sweep leaves out because of an assumption can be tried; it is said that this is no counterexample."""
+    run(["verify", "--only", "desk.pay#1:twice"])
+
+    told = capsys.readouterr()
+    assert told.out.startswith("Buying under desk.pay#1:twice: ")
+    assert told.err.startswith("note: a sweep does not try desk.pay#1:twice; at desk.pay#1 it tries refused, ")
+    assert told.err.count("\n") == 1
+
+
+def test_a_story_is_told_without_a_log(sound: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The guard logs every failed attempt; here they are meant to fail, and the story tells of them."""
+    run(["verify", "--explain", "desk.pay#1:reply_lost"])
+
+    assert capsys.readouterr().err == ""
+
+
 def test_a_scenario_is_told_to_machines(sound: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """With `--json` the story is a document."""
     code = run(["verify", "--only", "desk.hold#1:crash_after", "--json"])
@@ -120,6 +138,10 @@ def test_a_scenario_is_told_to_machines(sound: Path, capsys: pytest.CaptureFixtu
         (["--only", "desk.pya#1:refused"], "write 'desk.pay', if that is what you mean"),
         (["--only", "desk.pay:refused"], "write for example 'payments.capture#1:reply_lost'"),
         (["--only", "desk.pay#9:refused"], "desk.pay#9:refused never struck"),
+        (["--only", "desk.pay#9:refused"], "use a call that it comes to: desk.hold#1, desk.pay#1"),
+        (["--report", "missing/page.html"], "there is no folder 'missing'"),
+        (["--markdown", "."], "it is a folder"),
+        (["--write-test", "missing/test_it.py"], "there is no folder 'missing'"),
         (["--only", "clean", "--explain", "clean"], "--only and --explain do not go together"),
         (["--only", "clean", "--report", "page.html"], "--only and --report do not go together"),
     ],

@@ -14,7 +14,7 @@ from kit.testing.faults import FaultKind, Scenario, Seam
 from kit.testing.report import words
 from kit.testing.report.rollback import Claim, claims
 from kit.testing.report.side_effects import SideEffectMap, side_effects
-from kit.testing.runs import Ending
+from kit.testing.runs import Ending, Run
 from kit.testing.sweep.verdict import Cell, Counterexample, Place, Verdict
 from kit.testing.world import Subject
 from kit.worker import Connector
@@ -55,8 +55,8 @@ class Breach:
 
     @property
     def sentences(self) -> tuple[str, ...]:
-        """What is wrong in the first, each rule with the values, once."""
-        return tuple(dict.fromkeys(f"{found.invariant}: {found.text}" for found in self.first.run.violations))
+        """What is wrong in the first."""
+        return sentences(self.first.run)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +159,17 @@ class Report:
                 found.values(), key=lambda a: (known.get(a.task.operation, len(known)), a.task.undo, a.task.question)
             )
         )
+
+
+def sentences(run: Run) -> tuple[str, ...]:
+    """What does not hold in a run: each rule once, with the values of its first violation."""
+    found: dict[str, dict[str, None]] = {}
+    for violation in run.violations:
+        found.setdefault(violation.invariant, {})[violation.text] = None
+    return tuple(
+        f"{invariant}: {next(iter(texts))}" + (f" (and {len(texts) - 1} more like it)" if len(texts) > 1 else "")
+        for invariant, texts in found.items()
+    )
 
 
 def worst(endings: dict[Ending, int]) -> Ending | None:

@@ -50,7 +50,7 @@ def _asset(name: str) -> str:
 
 def _contents(reports: Iterable[Report]) -> Markup:
     links = [
-        tag("a", f"{words.VIOLATED if not r.verdict.safe else '✓'} {r.verdict.workflow}", href=f"#{_id(r)}")
+        tag("a", f"{words.VIOLATED if not r.verdict.safe else words.SAFE} {r.verdict.workflow}", href=f"#{_id(r)}")
         for r in reports
     ]
     return tag("nav", *links, aria_label="workflows")
@@ -93,7 +93,10 @@ def _head(report: Report) -> Markup:
     return tag(
         "header",
         tag(
-            "h1", verdict.workflow, " ", tag("span", f"{'✓' if safe else words.VIOLATED} {found}", class_=_class(safe))
+            "h1",
+            verdict.workflow,
+            " ",
+            tag("span", f"{words.SAFE if safe else words.VIOLATED} {found}", class_=_class(safe)),
         ),
         _lead(report),
         tag("ul", *(tag("li", tag("b", number), tag("span", what)) for number, what in tiles), class_="tiles"),

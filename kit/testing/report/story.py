@@ -101,7 +101,8 @@ def _decisions(run: Run) -> Iterator[str]:
             reason = f" ({step['reason']})" if step["reason"] else ""
             attempts = words.count(step["attempts"], "attempt")
             yield f"{step['number']}. {step['operation']} [{step['phase']}]: {outcome}{reason}, {attempts}{undo}"
-    yield ending(run)[:1].upper() + ending(run)[1:] + (f": {run.error}" if run.error else ".")
+    error = words.short(" ".join((run.error or "").split()))
+    yield ending(run)[:1].upper() + ending(run)[1:] + (f". {error}" if error else ".")
 
 
 def _tasks(run: Run) -> Iterator[str]:

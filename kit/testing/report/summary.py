@@ -50,7 +50,7 @@ def _workflow(report: Report, *, told: int) -> Iterator[str]:
     verdict = report.verdict
     safe = verdict.safe
     found = "no violation" if safe else words.count(len(verdict.violations), "counterexample")
-    mark = "✓" if safe else words.VIOLATED
+    mark = words.SAFE if safe else words.VIOLATED
     yield f"## {mark} {escaped(verdict.workflow)}: {found} for {words.bound(verdict.depth)}\n"
     yield escaped(str(verdict)) + ".\n"
     if report.breaches:

@@ -50,6 +50,9 @@ MARKS: Final[Mapping[Ending, str]] = {
 }
 """A character for each ending: colour is never the only sign."""
 
+SAFE: Final = "✓"
+"""The mark of a workflow in which every invariant held."""
+
 VIOLATED: Final = "✗"
 """The mark of a scenario in which an invariant does not hold."""
 
