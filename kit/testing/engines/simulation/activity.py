@@ -73,8 +73,8 @@ class Activity:
         self.started_at: Timestamp | None = None
         self._limits: dict[int, asyncio.TimerHandle] = {}
         self._retry: asyncio.TimerHandle | None = None
+        self._queue()  # first, for of two limits that pass at one instant the server hears of this one's
         self._limit(TimeoutType.TIMEOUT_TYPE_SCHEDULE_TO_CLOSE, self.schedule_to_close)
-        self._queue()
 
     # --- what was asked for -----------------------------------------------------------------------------------------
 
@@ -239,19 +239,18 @@ class Activity:
     def _passed(self, kind: TimeoutType.ValueType) -> None:
         """A time limit has passed."""
         self._limits.pop(kind, None)
-        beats = kind == TimeoutType.TIMEOUT_TYPE_HEARTBEAT
-        failure = timeout(kind, details=self.heartbeat if beats else None)
+        failure = timeout(kind, details=self.heartbeat)
         state = RetryState.RETRY_STATE_TIMEOUT
         if kind in (TimeoutType.TIMEOUT_TYPE_START_TO_CLOSE, TimeoutType.TIMEOUT_TYPE_HEARTBEAT):
             state, delay = self._may_retry(failure)
             if delay is not None:
                 self._again(failure, delay)
                 return
+        if state == RetryState.RETRY_STATE_TIMEOUT and kind != TimeoutType.TIMEOUT_TYPE_SCHEDULE_TO_START:
+            failure = timeout(_WHOLE, details=self.heartbeat)
+            failure.message = _NO_TIME_LEFT
         if self.last_failure is not None:
             failure.cause.CopyFrom(self.last_failure)
-        if state == RetryState.RETRY_STATE_TIMEOUT and self.running and kind != _WHOLE:
-            failure = timeout(_WHOLE, cause=failure)
-            failure.message = _NO_TIME_LEFT
         started = self._write_start() if self.running else 0
         self._end(
             ActivityTaskTimedOutEventAttributes(
@@ -304,7 +303,7 @@ _WHOLE: Final = TimeoutType.TIMEOUT_TYPE_SCHEDULE_TO_CLOSE
 _NO_TIME_LEFT: Final = (
     "Not enough time to schedule next retry before activity ScheduleToClose timeout, giving up retrying"
 )
-"""The server's words for an attempt that timed out too late for another one."""
+"""The server's words for an attempt that timed out too late for another one, and for the limit of all of them."""
 
 
 def _final(failure: Failure, declared: Any) -> bool:

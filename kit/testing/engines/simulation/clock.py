@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import heapq
 import random
 from collections.abc import Callable, Coroutine
+from contextvars import Context
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, NoReturn, Protocol, TypeVar
+from typing import Any, Final, NoReturn, Protocol, TypeVar, TypeVarTuple
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from kit.errors import UnsupportedScenario
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 EPOCH: Final = datetime(2026, 1, 1, tzinfo=UTC)
 """When every simulation starts."""
@@ -48,6 +51,17 @@ class _Jump:
         return []
 
 
+class _Timer(asyncio.TimerHandle):
+    """Of those due at one instant the one that was made first comes first; a plain heap would shuffle them."""
+
+    __slots__ = ("number",)
+    number: int
+
+    def __lt__(self, other: asyncio.TimerHandle) -> bool:
+        mine, theirs = self.when(), other.when()
+        return self.number < other.number if mine == theirs and isinstance(other, _Timer) else mine < theirs
+
+
 class VirtualLoop(asyncio.BaseEventLoop):
     """An event loop without sockets, threads and signals, whose clock jumps to the next timer.
 
@@ -57,6 +71,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
     def __init__(self) -> None:
         super().__init__()
         self._now = 0.0
+        self._made = 0
         self.on_idle: Idle | None = None
         self._selector = _Jump(self)
         self.slow_callback_duration = float("inf")
@@ -73,6 +88,17 @@ class VirtualLoop(asyncio.BaseEventLoop):
         """The instant, as protobuf wants it."""
         seconds, micros = divmod(_EPOCH_US + round(self._now * 1e6), 1_000_000)
         return Timestamp(seconds=seconds, nanos=micros * 1000)
+
+    def call_at(
+        self, when: float, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
+    ) -> _Timer:
+        """See base class."""
+        timer = _Timer(when, callback, args, self, context)
+        self._made += 1
+        timer.number = self._made
+        heapq.heappush(self._scheduled, timer)  # type: ignore[attr-defined]  # BaseEventLoop's heap
+        timer._scheduled = True  # type: ignore[attr-defined]  # as the base class does
+        return timer
 
     def jump(self) -> None:
         """Move the clock to the next timer."""

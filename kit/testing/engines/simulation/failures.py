@@ -103,13 +103,11 @@ def external_not_found(kind: str) -> Failure:
     return failure
 
 
-def timeout(kind: TimeoutType.ValueType, *, cause: Failure | None = None, details: Payloads | None = None) -> Failure:
-    """A time limit of an activity that passed, as the server words it."""
+def timeout(kind: TimeoutType.ValueType, *, details: Payloads | None = None) -> Failure:
+    """A time limit of an activity that passed, as the server words it, with what its last heartbeat said."""
     name = TimeoutType.Name(kind).removeprefix("TIMEOUT_TYPE_").title().replace("_", "")
     failure = Failure(message=f"activity {name} timeout", source="Server")
     failure.timeout_failure_info.timeout_type = kind
     if details is not None and details.payloads:
         failure.timeout_failure_info.last_heartbeat_details.CopyFrom(details)
-    if cause is not None:
-        failure.cause.CopyFrom(cause)
     return failure

@@ -327,7 +327,9 @@ class SimulatedServer:
         parent.children[event.event_id] = (child, begun.event_id)
 
     def signal_external(self, run: Execution, event: HistoryEvent) -> None:
-        """Pass a workflow's signal on."""
+        """Pass a workflow's signal on, unless the workflow has closed since."""
+        if not run.open:
+            return
         asked = event.signal_external_workflow_execution_initiated_event_attributes
         target = self._target(asked.workflow_execution.workflow_id, asked.workflow_execution.run_id)
         if target is None:
@@ -353,11 +355,12 @@ class SimulatedServer:
                 namespace=asked.namespace,
                 workflow_execution=asked.workflow_execution,
             )
-        if run.open:
-            run.happened(failed)
+        run.happened(failed)
 
     def cancel_external(self, run: Execution, event: HistoryEvent) -> None:
-        """Pass a workflow's request for cancellation on."""
+        """Pass a workflow's request for cancellation on, unless the workflow has closed since."""
+        if not run.open:
+            return
         asked = event.request_cancel_external_workflow_execution_initiated_event_attributes
         target = self._target(asked.workflow_execution.workflow_id, asked.workflow_execution.run_id)
         if target is None:
@@ -375,8 +378,7 @@ class SimulatedServer:
                 namespace=asked.namespace,
                 workflow_execution=asked.workflow_execution,
             )
-        if run.open:
-            run.happened(answer)
+        run.happened(answer)
 
     def _target(self, workflow_id: str, run_id: str) -> Execution | None:
         found = self._current.get(workflow_id)
