@@ -45,7 +45,13 @@ class Diary:
 
 
 diaries: list[Diary] = []
-"""The last one is written to; whoever runs plans opens it."""
+"""The last one is written to, if any: whoever carries plans out opens it, and a mere replay needs none."""
+
+
+def tell(word: str) -> None:
+    """Say that something has been reached."""
+    if diaries:
+        diaries[-1].tell(word)
 
 
 @activity.defn
@@ -56,7 +62,7 @@ async def do(name: str, script: list[str]) -> str:
     diaries[-1].attempts.setdefault(workflow_id, []).append(
         f"{name} {info.activity_id} attempt {info.attempt} after {list(info.heartbeat_details)}"
     )
-    diaries[-1].tell(f"{workflow_id} begins {name}")
+    tell(f"{workflow_id} begins {name}")
     word = script[min(info.attempt, len(script)) - 1]
     if word == "beat":
         activity.heartbeat(f"{name}{info.attempt}")
@@ -201,7 +207,7 @@ class Plan:
 
     async def _hold(self, op: Op) -> Any:
         self.place += 1
-        diaries[-1].tell(f"{workflow.info().workflow_id} holds {self.place}")
+        tell(f"{workflow.info().workflow_id} holds {self.place}")
         await workflow.wait_condition(lambda: len(self.words) >= op["words"])
         return list(self.words)
 

@@ -213,11 +213,13 @@ class Replica:
         """Read up to the start of a workflow task, and let the workflow do it."""
         replaying = end + 1 < len(events)
         ahead = _commanded_next(events, end) if replaying else ()
-        if replaying:
-            done = events[end + 1].workflow_task_completed_event_attributes
-            self._flags.update(dict.fromkeys(done.sdk_metadata.lang_used_flags))
-            self._first = False
         start = self._read
+        # The answer to the task itself, when it is known, and to those without any effect before it.
+        for event in events[start : end + 2]:
+            if event.event_type == _TASK_COMPLETED:
+                answered = event.workflow_task_completed_event_attributes
+                self._flags.update(dict.fromkeys(answered.sdk_metadata.lang_used_flags))
+                self._first = False
         for index in range(start, end + 1):
             self._hear(events[index])
             self._bytes += events[index].ByteSize()
