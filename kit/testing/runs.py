@@ -42,20 +42,20 @@ class Truth:
 
     Attributes:
         system: The system that did it, as the world calls it.
-        operation: The operation that it is an effect of.
+        operation: The name of the operation that it is an effect of.
         key: The idempotency key that the operation gives it.
         live: Whether it stands now. An effect that a later step of the saga builds on (an authorization that was
             captured) stands.
-        order: Its place among all effects of the world.
+        order: Its place among all effects of the world. Of equal ones the world's list tells which came first.
         text: What a person reads, such as "captured 49.99 usd for ORDER-1".
     """
 
     system: str
     operation: str
     key: str
-    live: bool
-    order: int
-    text: str
+    live: bool = True
+    order: int = 0
+    text: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +70,7 @@ class Seen:
         fault: What went wrong with it, if anything.
         outcome: What the one who carried it knows: ``None`` when it was never answered.
         kinds: What can go wrong here, in the order of `FaultKind`; a sweep faults each.
+        persistent: Whether it is tried without end: an undo, or a step after the commit.
     """
 
     point: Point
@@ -79,6 +80,7 @@ class Seen:
     fault: Fault | None = None
     outcome: Outcome | None = None
     kinds: tuple[FaultKind, ...] = ()
+    persistent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +139,8 @@ class Run:
         unreached: Faults of the scenario whose point was never reached.
         history: The run's Temporal history (`temporalio.api.history.v1.History`, serialized).
         fingerprint: Digest of all that is deterministic in it: the same scenario on the same code gives the same.
+        duplicates: What came of the runs that the same request was started as again, beside this one. Truth, rows,
+            requests and story are the scenario's, and stand in this one only.
     """
 
     scenario: Scenario
@@ -156,6 +160,12 @@ class Run:
     unreached: tuple[Fault, ...] = ()
     history: bytes = field(default=b"", repr=False)
     fingerprint: str = ""
+    duplicates: tuple[Run, ...] = ()
+
+    @property
+    def endings(self) -> frozenset[Ending]:
+        """How it and its duplicates ended: where they share their effects, a rule must ask all of them."""
+        return frozenset({self.ending, *(duplicate.ending for duplicate in self.duplicates)})
 
     @property
     def safe(self) -> bool:

@@ -70,12 +70,12 @@ class World(ABC):
         """What the ledgers know of these runs: the effect ledger, and the one in every connector's own database."""
         databases = {id(found): found for c in self.connectors if (found := c.database) is not None}
         ledgers: list[Ledger] = [self.ledger, *databases.values()]
-        found = []
+        rows: list[Entry] = []
         for ledger in ledgers:
             # A row that several runs share is one row.
-            rows = {entry.key: entry for saga in workflow_ids for entry in await ledger.of_saga(saga)}
-            found.extend(rows.values())
-        return found
+            held = {entry.key: entry for saga in workflow_ids for entry in await ledger.of_saga(saga)}
+            rows.extend(held.values())
+        return rows
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ that is, what a person is asked and answers, what the providers and the ledgers 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
@@ -155,11 +155,9 @@ async def conclude(underway: Underway, *, subject: Subject, wire: Wire, world: W
     """
     stands = await underway.stand()
     violations: tuple[Violation, ...] = ()
-    parked: Stand | None = None
-    asked: tuple[Task, ...] = ()
-    if any(stand.open for stand in stands):
-        asked = tuple(task for stand in stands for task in stand.open)
-        parked = stands[0] if stands[0].open else None
+    parked = frozenset(stand.workflow_id for stand in stands if stand.open)
+    asked = tuple(task for stand in stands for task in stand.open)
+    if parked:
         _tell_of(wire, stands)
         now = await _known(stands, subject=subject, wire=wire, world=world)
         violations = await judge(subject, world, replace(now, tasks=asked), when=PARKED)
@@ -169,10 +167,18 @@ async def conclude(underway: Underway, *, subject: Subject, wire: Wire, world: W
     _tell_of(wire, stands)
     end = replace(await _known(stands, subject=subject, wire=wire, world=world), tasks=asked)
     violations += await judge(subject, world, end, when=END)
-    if parked is not None:
-        end = replace(end, ending=Ending.PARKED, repaired=end.ending)
-    end = replace(end, violations=violations, story=tuple(wire.story))
+    end = replace(
+        _left_alone(end, parked),
+        violations=violations,
+        story=tuple(wire.story),
+        duplicates=tuple(_left_alone(duplicate, parked) for duplicate in end.duplicates),
+    )
     return replace(end, fingerprint=fingerprint(end))
+
+
+def _left_alone(run: Run, parked: Collection[str]) -> Run:
+    """A run as it ended when left alone, and how a person's answers ended it."""
+    return replace(run, ending=Ending.PARKED, repaired=run.ending) if run.workflow_id in parked else run
 
 
 async def _with_help(
@@ -194,24 +200,29 @@ async def _with_help(
 
 async def _known(stands: Sequence[Stand], *, subject: Subject, wire: Wire, world: World) -> Run:
     """Everything that can be known now."""
-    own = stands[0]
-    # A run beside it that is stuck is the scenario's to answer for.
-    stuck = next((stand for stand in stands if stand.ending is Ending.STUCK), None)
-    named = f"{stuck.workflow_id}: {stuck.error}" if stuck and stuck is not own else own.error
-    return Run(
-        scenario=wire.scenario,
-        workflow=subject.workflow.__name__,
-        workflow_id=own.workflow_id,
-        ending=Ending.STUCK if stuck else own.ending,
-        summary=own.told,
-        result=own.result,
-        error=named,
+    own, *duplicates = (_run(stand, subject=subject, wire=wire) for stand in stands)
+    return replace(
+        own,
         truth=tuple(await world.truth()),
         rows=tuple(await world.rows(*(stand.workflow_id for stand in stands))),
         seen=tuple(wire.seen),
         story=tuple(wire.story),
         unreached=tuple(wire.unreached()),
-        history=own.history.SerializeToString(),
+        duplicates=tuple(duplicates),
+    )
+
+
+def _run(stand: Stand, *, subject: Subject, wire: Wire) -> Run:
+    return Run(
+        scenario=wire.scenario,
+        workflow=subject.workflow.__name__,
+        workflow_id=stand.workflow_id,
+        ending=stand.ending,
+        summary=stand.told,
+        tasks=stand.open,
+        result=stand.result,
+        error=stand.error,
+        history=stand.history.SerializeToString(),
     )
 
 

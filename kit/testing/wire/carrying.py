@@ -61,9 +61,15 @@ SERVERS: Final = {
 
 @dataclass(slots=True)
 class Execution:
-    """One attempt of an activity, from its beginning to what Temporal hears of it."""
+    """One attempt of an activity, from its beginning to what Temporal hears of it.
+
+    Attributes:
+        armed: What strikes when it ends.
+        undo: Whether it is an undo's; that may look up, or repeat, the action first.
+    """
 
     armed: list[Fault] = field(default_factory=list)
+    undo: bool = False
 
 
 current_execution: Final[ContextVar[Execution | None]] = ContextVar("kit_current_execution", default=None)
@@ -400,7 +406,11 @@ class Carrier:
 
     def _see(self, request: Request, *, fault: Fault | None = None, outcome: Outcome | None = None) -> None:
         token = request.call.token
-        seen = Seen(request.point, token.workflow_id, token.key, token.attempt, fault, outcome, request.kinds)
+        execution = current_execution.get()
+        persistent = token.persistent or (execution is not None and execution.undo)
+        seen = Seen(
+            request.point, token.workflow_id, token.key, token.attempt, fault, outcome, request.kinds, persistent
+        )
         if request.place == len(self.seen):
             self.seen.append(seen)
         else:

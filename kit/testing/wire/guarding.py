@@ -7,8 +7,10 @@ from datetime import datetime, timedelta
 from typing import Any, Final, Self
 
 import temporalio.exceptions
+from temporalio import activity
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
 
+from kit.contract.operation import UNDO_SUFFIX
 from kit.errors import LedgerUnavailable
 from kit.ledger import (
     Busy,
@@ -152,7 +154,7 @@ class _Inbound(ActivityInboundInterceptor):
 
     async def execute_activity(self, input: ExecuteActivityInput) -> Any:
         """See base class."""
-        execution = Execution()
+        execution = Execution(undo=activity.in_activity() and activity.info().activity_type.endswith(UNDO_SUFFIX))
         current_execution.set(execution)
         try:
             result = await super().execute_activity(input)

@@ -1,0 +1,118 @@
+"""Who asks the invariants: the built-in ones of every run of a scenario, the user's own of the scenario."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import Any
+
+from kit.contract import Operation
+from kit.errors import DefinitionError
+from kit.ledger import Entry
+from kit.testing.invariants.built_in import BUILT_IN
+from kit.testing.invariants.case import Case, Place, place_of
+from kit.testing.runs import Run, Truth, Violation
+from kit.testing.world import Invariant, Subject, World
+
+Operations = dict[str, Operation[Any, Any]]
+
+
+async def judge(subject: Subject, world: World, run: Run, *, when: str = "end") -> tuple[Violation, ...]:
+    """Everything that does not hold: the built-in invariants, and the subject's own.
+
+    The built-in ones are asked of the run and of each of its duplicates; what a duplicate breaks is said with its id.
+
+    Args:
+        subject: What was under faults.
+        world: The scenario's, as it stands now.
+        run: What is known of the run now; its ``ending`` is how it stands at this instant.
+        when: ``"parked"`` while a run of the scenario waits for a person, else ``"end"``.
+
+    Raises:
+        DefinitionError: The world's truth, or an invariant, is not what it must be.
+    """
+    operations = {name: handlers.operation for each in world.connectors for name, handlers in each.handlers.items()}
+    for effect in run.truth:
+        _check_truth(effect, world, operations)
+    rows = await _rows(world, run)
+    found = list(_asked(_case(subject, run, run, when, operations, rows)))
+    said = {(one.invariant, one.text) for one in found}
+    for duplicate in run.duplicates:
+        for one in _asked(_case(subject, run, duplicate, when, operations, rows)):
+            if (one.invariant, one.text) not in said:
+                found.append(replace(one, text=f"{duplicate.workflow_id}: {one.text}"))
+    for invariant in subject.invariants:
+        found.extend(Violation(invariant.name, text, when) for text in await _own(invariant, world, run))
+    return tuple(found)
+
+
+def _asked(case: Case) -> Iterator[Violation]:
+    for rule in BUILT_IN:
+        for text in rule.check(case):
+            yield Violation(rule.name, text, case.when)
+
+
+def _case(
+    subject: Subject, scenario: Run, run: Run, when: str, operations: Operations, rows: dict[Place, Entry]
+) -> Case:
+    """One of the runs of a scenario, in the world that all of them leave."""
+    ids = {scenario.workflow_id, *(duplicate.workflow_id for duplicate in scenario.duplicates)}
+    return Case(
+        subject,
+        run if run is scenario else replace(run, truth=scenario.truth, rows=scenario.rows, seen=scenario.seen),
+        when,
+        operations,
+        rows,
+        frozenset(ids - {run.workflow_id}),
+        first=run is scenario,
+    )
+
+
+async def _rows(world: World, run: Run) -> dict[Place, Entry]:
+    """The rows of the scenario's runs, and those of every effect, whoever holds them."""
+    rows = {(row.operation, row.key): row for row in run.rows}
+    databases = {id(found): found for each in world.connectors if (found := each.database) is not None}
+    for place in dict.fromkeys(place_of(effect) for effect in run.truth):
+        for ledger in () if place in rows else (world.ledger, *databases.values()):
+            if (row := await ledger.get(place[1])) is not None:
+                rows.setdefault((row.operation, row.key), row)
+    return rows
+
+
+def _check_truth(effect: object, world: World, operations: Operations) -> None:
+    name = type(world).__name__
+    if not isinstance(effect, Truth):
+        raise DefinitionError(
+            f"truth of {name}",
+            rule=f"{effect!r} is no Truth",
+            fix="return a list of kit.testing.Truth, one for each effect",
+        )
+    if effect.operation not in operations:
+        raise DefinitionError(
+            f"truth of {name}",
+            rule=f"no connector of the world carries out {effect.operation!r}, of which {effect!r} is an effect",
+            fix=f"name one of {', '.join(sorted(operations)) or 'its operations (it has no connectors)'}",
+        )
+
+
+async def _own(invariant: Invariant, world: World, run: Run) -> list[str]:
+    """What one of the user's invariants says."""
+    try:
+        asked = invariant.check(world, run)
+        said: object = await asked if inspect.isawaitable(asked) else asked
+        if isinstance(said, Iterable) and not isinstance(said, str):
+            said = list(said)
+    except Exception as error:  # a defect of the invariant, which must not pass for one of what it looks at
+        raise DefinitionError(
+            f"invariant {invariant.name!r}",
+            rule=f"its check raised {error!r} in scenario {str(run.scenario)!r}",
+            fix="let it yield a sentence for what does not hold, and raise nothing, whatever the world looks like",
+        ) from error
+    if isinstance(said, list) and all(isinstance(text, str) for text in said):
+        return said
+    raise DefinitionError(
+        f"invariant {invariant.name!r}",
+        rule=f"its check gave {said!r} in scenario {str(run.scenario)!r}",
+        fix="yield, or return in a list, one sentence for each thing that is wrong, and [] when it holds",
+    )

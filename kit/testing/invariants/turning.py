@@ -1,0 +1,66 @@
+"""Turning round: when a cancellation asks for it, never after the commit, and only what may have happened is undone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from temporalio.api.enums.v1 import EventType
+
+from kit.contract import OnceStrategy, Outcome, Role
+from kit.testing.faults import FaultKind
+from kit.testing.invariants.case import TURNED, Case, is_committed
+from kit.worker.work import UNDO_KEY_SUFFIX
+from kit.workflow import Choice
+from kit.workflow.steps import Phase
+
+_CANCELS = (FaultKind.CANCEL_BEFORE, FaultKind.CANCEL_DURING, FaultKind.CANCEL_WITH_RESULT)
+
+
+def forward_only(case: Case) -> Iterator[str]:
+    """After the commit only a person turns a saga round."""
+    if case.run.ending not in TURNED or case.chose(Choice.UNWIND):
+        return
+    for step in case.steps:
+        if is_committed(step):
+            what = "its pivot was" if step["phase"] == Phase.PIVOT else "had been let go after the commit:"
+            yield f"the run ended {case.run.ending.value} after the commit ({what} {step['operation']})"
+
+
+def heeds_cancellation(case: Case) -> Iterator[str]:
+    """Once it has heard of a cancellation, a saga that can still turn round takes no further step."""
+    if not case.strikes(*_CANCELS):
+        return
+    phases: dict[str, set[str]] = {}
+    for step in case.steps:
+        phases.setdefault(step["operation"], set()).add(step["phase"])
+    before = {operation for operation, found in phases.items() if found <= {Phase.BODY, Phase.PIVOT}}
+    asked = heard = False
+    for event in case.history.events:
+        if event.event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CANCEL_REQUESTED:
+            asked = True
+        elif event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_STARTED:
+            heard = asked
+        elif heard and event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED:
+            name = event.activity_task_scheduled_event_attributes.activity_type.name
+            if name in before:
+                yield f"the run had heard of its cancellation, and went on with {name}"
+
+
+def undoes_what_happened(case: Case) -> Iterator[str]:
+    """An undo goes only where something may have been done."""
+    acted = {
+        (seen.point.operation, seen.key)
+        for seen in case.run.seen
+        if seen.point.role is Role.ACTION and seen.outcome not in (Outcome.REFUSED, Outcome.NOT_STARTED)
+    }
+    told = set[tuple[str, str]]()
+    for seen in case.seen:
+        place = seen.point.operation, seen.key.removesuffix(UNDO_KEY_SUFFIX)
+        if seen.point.role is not Role.COMPENSATION or place in acted | case.decided | told:
+            continue
+        operation = case.operations.get(place[0])
+        once = operation.once if operation is not None else None
+        if once is not None and once.strategy is OnceStrategy.BY_TRANSACTION:
+            continue  # its request is the transaction that finds out whether there is anything to undo
+        told.add(place)
+        yield f"{place[0]} was undone under the key {place[1]!r}, though it was refused, or never asked for"

@@ -1,0 +1,1 @@
+"""Each built-in invariant: what breaks it, and the nearest that does not."""
