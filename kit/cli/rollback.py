@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json as documents
 import sys
+from dataclasses import replace
 from typing import Annotated
 
 from cyclopts import App, Parameter
@@ -44,6 +45,8 @@ async def check(
     """
     target, stage = (None, None) if replay_only else _stage()
     service = Service(find_folder(), find_workflows(), stage, target or "")
+    if replay_only:
+        service = replace(service, unplayed="--replay-only was given")
     report = await rollback_check(service, base, limit=None if all else points, say=_say)
     if json:
         print(documents.dumps(report.to_json(), indent=2))

@@ -13,7 +13,6 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import History
 
 from kit.errors import DefinitionError
-from kit.testing.faults import FaultKind
 from kit.testing.gates.explaining import told
 from kit.testing.gates.histories import read, recording_of, write
 from kit.testing.gates.replaying import check
@@ -79,8 +78,6 @@ def cover(runs: Iterable[Run]) -> list[Run]:
 def _features(run: Run) -> set[str]:
     """What a replay of a run puts to the test."""
     found = {f"ends {run.ending}", f"repaired {run.repaired}"}
-    if any(fault.kind is FaultKind.HANDED_OVER for fault in run.scenario.faults):
-        found.add("handed over")
     for event in History.FromString(run.history).events:
         kind = EventType.Name(event.event_type)
         found.add(kind)

@@ -34,6 +34,9 @@ _SHOWN: Final = 500
 _RULE: Final = re.compile(r'message: "(\[TMPRL\d+\][^"]*)"')
 """The one sentence in it that is for people: it begins with the number of a rule."""
 
+_TASK_FAILED: Final = "Workflow activation completion failed"
+"""How it speaks of a workflow task that raised."""
+
 _KEY: Final = "argument 2.key"
 """Where the token, the second argument of an operation's activity, has the idempotency key."""
 
@@ -57,6 +60,7 @@ class Divergence:
         recorded: What was asked for.
         now: What the code asks for.
         patch: The patch that the history has met and the code does not know; empty when it is something else.
+        unknown: The code has no workflow of this name.
         reason: What the SDK, or the code, says.
     """
 
@@ -64,6 +68,7 @@ class Divergence:
     recorded: str
     now: str
     patch: str = ""
+    unknown: bool = False
     reason: str = ""
 
 
@@ -177,6 +182,7 @@ def _unknown(recording: Recording, known: list[str]) -> Replayed:
             1,
             f"start the workflow {recording.workflow}",
             "nothing: it has no workflow of that name",
+            unknown=True,
             reason=f"the code has {', '.join(known) or 'no workflow'}",
         ),
     )
@@ -249,4 +255,7 @@ def _options(then: Activity, now: Activity) -> list[Difference]:
 def _said(failure: str) -> str:
     """What the SDK says, without the message of its protocol around it."""
     found = _RULE.search(failure)
-    return found[1] if found else failure[:_SHOWN]
+    if found:
+        return found[1]
+    # A task that failed says why itself; the SDK has only a stack of its own to add.
+    return "" if _TASK_FAILED in failure else failure[:_SHOWN]

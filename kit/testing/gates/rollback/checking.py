@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from asyncio import gather
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,7 @@ from kit.testing.gates.rollback.finishing import Finished, Theatre
 from kit.testing.gates.rollback.points import Direction, Point, State, judge, prefixes, spread
 from kit.testing.gates.rollback.stage import Stage
 from kit.testing.gates.rollback.versions import Version, present, previous
+from kit.testing.gates.watching import Watched
 from kit.testing.runs import Ending
 
 LIMIT: Final = 6
@@ -35,12 +37,14 @@ class Service:
         workflows: Its workflow classes.
         stage: Where its runs are played; ``None`` to judge recorded histories only.
         target: Where the stage is, as ``module:attribute``.
+        unplayed: Why there is no stage, in the report's words.
     """
 
     folder: Path
     workflows: Sequence[type]
     stage: Stage | None = None
     target: str = ""
+    unplayed: str = "that needs a stage, which [tool.kit] rollback names"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +103,19 @@ async def rollback_check(
         return await check.run(base, limit)
 
 
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What a version says: of its own runs, of every point of the other's, and which workflows it does not have."""
+
+    own: Sequence[Watched]
+    points: Sequence[Watched]
+    missing: Mapping[str, str]
+
+
+_NOTHING: Final = Watched()
+"""Stands for the answer of a version that has none of the workflows."""
+
+
 class _Check:
     def __init__(self, service: Service, new: Version, old: Version, folder: Path, say: Callable[[str], None]) -> None:
         self._service = service
@@ -106,46 +123,47 @@ class _Check:
         self._folder = folder
         self._say = say
         self._notes = [*new.notes, *old.notes]
+        self._classes = {name_of(cls): f"{cls.__module__}:{cls.__qualname__}" for cls in service.workflows}
 
     async def run(self, base: str, limit: int | None) -> Report:
-        stored = {name: read_all(version.folder / FOLDER) for name, version in self._versions.items()}
+        stored = {way: read_all(self._versions[_first(way)].folder / FOLDER) for way in Direction}
         if self._service.stage is None:
-            self._notes.append(
-                "nothing was finished on a real server: that needs a stage, which [tool.kit] rollback names"
-            )
-            points = [point for way in Direction for point in await self._judge(way, stored[_first(way)])]
-            return self._report(base, points)
+            self._notes.append(f"nothing was finished on a real server: {self._service.unplayed}")
+            return self._report(base, await self._judge(stored))
         self._say("starting a server, the stage and a worker of each version")
         both = (self._versions["new"], self._versions["old"])
         async with Theatre.open(self._service.stage, self._service.target, both, self._folder) as theatre:
-            found: list[Point] = []
-            for way in Direction:
-                found += await self._one_way(theatre, way, stored[_first(way)], limit)
-        return self._report(base, found)
+            # What one version does and what the other does is done at once: each has a worker of its own.
+            whole = dict(zip(Direction, await gather(*(self._whole(theatre, way) for way in Direction)), strict=True))
+            points = await self._judge(
+                {way: [*(run.history for run in whole[way].values()), *stored[way]] for way in Direction}
+            )
+            await gather(*(self._play(theatre, points[way], whole[way], limit) for way in Direction))
+        return self._report(base, points)
 
-    async def _one_way(
-        self, theatre: Theatre, way: Direction, stored: Sequence[Recording], limit: int | None
-    ) -> list[Point]:
-        """Everything in one direction."""
+    async def _whole(self, theatre: Theatre, way: Direction) -> dict[str, Finished]:
+        """Every scenario, from its start to its end with the first version, by the name of its history."""
         first = _first(way)
-        whole = {}
-        for scenario in theatre.stage.scenarios:
+        found = {}
+        for scenario in await theatre.scenarios(first):
             self._say(f"{first} code: {scenario}, from its start to its end")
             finished = await theatre.play(scenario, first=first)
             assert finished is not None  # noqa: S101 - a run that does not change its version always ends
             self._own_fault(first, scenario, finished)
-            whole[finished.history.name] = finished
-        fresh = [finished.history for finished in whole.values()]
-        points = await self._judge(way, [*fresh, *stored])
-        chosen = [point for point in points if point.run in whole]
-        chosen = chosen if limit is None else spread(chosen, limit)
-        played = {}
-        for point in chosen:
+            found[finished.history.name] = finished
+        return found
+
+    async def _play(
+        self, theatre: Theatre, points: list[Point], whole: Mapping[str, Finished], limit: int | None
+    ) -> None:
+        """Play a chosen few of the points of one direction to their end, and put in their place what came of it."""
+        own = [point for point in points if point.run in whole]
+        for point in own if limit is None else spread(own, limit):
             baseline = whole[point.run]
-            self._say(f"{first} to {_second(way)} code: {baseline.history.scenario}, {point.place}")
-            ended = await theatre.play(baseline.history.scenario, first=first, second=_second(way), task=point.task)
-            played[point.run, point.task] = _ended(point, ended, baseline)
-        return [played.get((point.run, point.task), point) for point in points]
+            scenario, first, second = baseline.history.scenario, _first(point.direction), _second(point.direction)
+            self._say(f"{first} to {second} code: {scenario}, {point.place}")
+            ended = await theatre.play(scenario, first=first, second=second, task=point.task)
+            points[points.index(point)] = _ended(point, ended, baseline)
 
     def _own_fault(self, version: str, scenario: str, finished: Finished) -> None:
         """A version that breaks an invariant by itself says nothing of a change of versions."""
@@ -153,47 +171,60 @@ class _Check:
             wrong = "; ".join(finished.wrong) or finished.why
             self._notes.append(f"{scenario} goes wrong with the {version} code alone: {wrong}")
 
-    async def _judge(self, way: Direction, recordings: Sequence[Recording]) -> list[Point]:
+    async def _judge(self, recordings: Mapping[Direction, Sequence[Recording]]) -> dict[Direction, list[Point]]:
         """Every point of some recordings, by replay and by types."""
-        classes = {name_of(cls): f"{cls.__module__}:{cls.__qualname__}" for cls in self._service.workflows}
-        known = [one for one in recordings if one.workflow in classes]
-        if not known:
-            self._notes.append(f"there is no recorded run of the {_first(way)} code: nothing was checked {way}")
-            return []
-        self._say(f"{_second(way)} code: replaying every point of {len(known)} runs of the {_first(way)} code")
-        own = await self._ask(_first(way), known, classes)
-        made = []
-        for recording, watched in zip(known, own, strict=True):
-            if (other := diverges(watched)) is not None:
-                self._notes.append(
-                    f"{recording.name} was not recorded from the {_first(way)} code (event {other.event}: "
-                    f"{other.recorded!r}, it would {other.now!r}): left out; `kit replay record` renews it"
-                )
-            else:
-                made.append((recording, watched))
-        watched, missing = await self._asked(_second(way), prefixes(one for one, _ in made), classes)
-        points, place = [], 0
-        for recording, its_own in made:
-            count = len(recording.tasks)
-            why = missing.get(classes[recording.workflow], "")
-            points += judge(recording, watched[place : place + count], direction=way, own=its_own, missing=why)
-            place += count
-        return points
+        known = {way: [one for one in recordings[way] if one.workflow in self._classes] for way in Direction}
+        for way in Direction:
+            if not known[way]:
+                self._notes.append(f"there is no recorded run of the {_first(way)} code: nothing was checked {way}")
+        new, old = await gather(self._ask("new", known), self._ask("old", known))
+        for name in sorted(old.missing):
+            self._notes.append(
+                f"the old code has no {name.rpartition(':')[2]}: after a rollback its runs stand still until it is back"
+            )
+        gone = [
+            point
+            for one in recordings[Direction.FORTH]
+            if one.workflow not in self._classes
+            for point in judge(one, (), direction=Direction.FORTH, own=_NOTHING, missing="its workflows do not name it")
+        ]
+        return {
+            Direction.BACK: self._points(Direction.BACK, known[Direction.BACK], new, old),
+            Direction.FORTH: [*self._points(Direction.FORTH, known[Direction.FORTH], old, new), *gone],
+        }
 
-    async def _ask(self, version: str, recordings: Sequence[Recording], classes: Mapping[str, str]) -> list[Any]:
-        watched, missing = await self._asked(version, recordings, classes)
+    async def _ask(self, version: str, known: Mapping[Direction, Sequence[Recording]]) -> _Answer:
+        """What a version makes of its own runs, and of every point of the other's."""
+        own, others = (known[way] for way in sorted(Direction, key=lambda way: _first(way) != version))
+        points = prefixes(others)
+        self._say(f"{version} code: replaying {len(own)} runs of its own and {len(points)} points of the other's")
+        watched, missing = await ask(
+            self._versions[version], [*own, *points], workflows=list(self._classes.values()), folder=self._folder
+        )
         for name, why in missing.items():
             if version == "new":
                 raise DefinitionError(name, rule=f"it cannot be loaded: {why}", fix="give it a module of its own")
-        return watched
+        return _Answer(watched[: len(own)], watched[len(own) :], missing)
 
-    async def _asked(
-        self, version: str, recordings: Sequence[Recording], classes: Mapping[str, str]
-    ) -> tuple[list[Any], dict[str, str]]:
-        return await ask(self._versions[version], recordings, workflows=list(classes.values()), folder=self._folder)
+    def _points(self, way: Direction, recordings: Sequence[Recording], mine: _Answer, other: _Answer) -> list[Point]:
+        """The points of one direction, but for runs that the first version did not make or the old one cannot know."""
+        points: list[Point] = []
+        own, watched = iter(mine.own), iter(other.points)
+        for recording in recordings:
+            its_own, of_run = next(own, _NOTHING), [next(watched, _NOTHING) for _ in recording.tasks]
+            if self._classes[recording.workflow] in {*mine.missing, *other.missing}:
+                continue
+            if (left := diverges(its_own)) is not None:
+                self._notes.append(
+                    f"{recording.name} was not recorded from the {_first(way)} code (event {left.event}: "
+                    f"{left.recorded!r}, it would {left.now!r}): left out; `kit replay record` renews it"
+                )
+                continue
+            points += judge(recording, of_run, direction=way, own=its_own)
+        return points
 
-    def _report(self, base: str, points: Sequence[Point]) -> Report:
-        return Report(base, tuple(points), tuple(self._notes))
+    def _report(self, base: str, points: Mapping[Direction, Sequence[Point]]) -> Report:
+        return Report(base, tuple(point for way in Direction for point in points[way]), tuple(self._notes))
 
 
 def _first(way: Direction) -> str:

@@ -32,7 +32,7 @@ from kit.testing.server import start_time_skipping
 from kit.worker import ReliabilityPlugin
 from kit.workflow import COMPENSATED, PARKED_MEMO
 
-PATIENCE: Final = timedelta(seconds=30)
+PATIENCE: Final = timedelta(seconds=60)
 """How long a run may take in real time. Time is skipped: what takes longer hangs."""
 
 ATTEMPTS: Final = 12
@@ -66,6 +66,8 @@ class Worker:
         self._process = process
         self._log = log
         self.version = version
+        self.free = asyncio.Lock()
+        """Held by the run that it works for: it works for one at a time."""
 
     @classmethod
     @asynccontextmanager
@@ -140,7 +142,7 @@ class Theatre:
             folder: For databases and logs.
         """
         async with AsyncExitStack() as stack:
-            with _aside():
+            with _aside(folder / "server.log"):
                 started = await start_time_skipping()
             server = await stack.enter_async_context(started)
             databases = folder / "stage"
@@ -154,6 +156,16 @@ class Theatre:
                 for version in versions
             }
             yield cls(server, Client(**config), stage, target, workers)
+
+    async def scenarios(self, version: str) -> list[str]:
+        """The stage's scenarios whose workflow a version has."""
+        worker = self.workers[version]
+        async with worker.free:
+            return [
+                name
+                for name, cls in self.stage.scenarios.items()
+                if (await worker.do("has", workflow=f"{cls.__module__}:{cls.__qualname__}"))["has"]
+            ]
 
     async def play(self, scenario: str, *, first: str, second: str | None = None, task: int = 0) -> Finished | None:
         """One run from its start to its end.
@@ -193,8 +205,10 @@ class Theatre:
 
     async def _argument(self, scenario: str, number: int, version: str) -> Any:
         """The argument as the version writes it; as the new one does, where the old has no stage."""
+        worker = self.workers[version]
         try:
-            told = await self.workers[version].do("payload", stage=self.target, scenario=scenario, number=number)
+            async with worker.free:
+                told = await worker.do("payload", stage=self.target, scenario=scenario, number=number)
         except DefinitionError:
             return self.stage.request(scenario, number)
         data = base64.b64decode(told["data"])
@@ -203,18 +217,19 @@ class Theatre:
     async def _carry(self, handle: WorkflowHandle[Any, Any], version: str, queue: str, *, tasks: int | None) -> None:
         """Let one version work until it has carried so many tasks out, or for good: until the run ends or stands."""
         worker = self.workers[version]
-        await worker.do("begin", queue=queue, tasks=tasks)
-        until = time.monotonic() + PATIENCE.total_seconds()
-        while time.monotonic() < until:
-            look = await handle.describe()
-            if look.status is not WorkflowExecutionStatus.RUNNING:
-                break
-            if tasks is not None and await _carried(handle) >= tasks and _has_task(look):
-                break
-            if tasks is None and (_stands(look) or await _parked(look)):
-                break
-            await asyncio.sleep(_LOOK)
-        await worker.do("end")
+        async with worker.free:
+            await worker.do("begin", queue=queue, tasks=tasks)
+            until = time.monotonic() + PATIENCE.total_seconds()
+            while time.monotonic() < until:
+                look = await handle.describe()
+                if look.status is not WorkflowExecutionStatus.RUNNING:
+                    break
+                if tasks is not None and await _carried(handle) >= tasks and _has_task(look):
+                    break
+                if tasks is None and (_stands(look) or await _parked(look)):
+                    break
+                await asyncio.sleep(_LOOK)
+            await worker.do("end")
 
     async def _concluded(self, handle: WorkflowHandle[Any, Any], scenario: str, number: int) -> Finished:
         look = await handle.describe()
@@ -232,12 +247,13 @@ class Theatre:
 
 
 @contextmanager
-def _aside() -> Iterator[None]:
-    """What a process that is started here prints goes to standard error: standard output is for the report."""
+def _aside(log: Path) -> Iterator[None]:
+    """What a process that is started here prints goes to a file: standard output is for the report."""
     sys.stdout.flush()
     kept = os.dup(1)
-    os.dup2(2, 1)
     try:
+        with log.open("wb") as written:
+            os.dup2(written.fileno(), 1)
         yield
     finally:
         os.dup2(kept, 1)

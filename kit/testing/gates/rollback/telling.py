@@ -15,8 +15,8 @@ _TITLES = {
 
 _MEANING = {
     State.STUCK: "A stuck run stands still, with its effects, until code that fits is deployed again.",
-    State.UNREADABLE: "A workflow that cannot read a payload fails at once and undoes nothing; an activity is tried "
-    "again and again.",
+    State.UNREADABLE: "A run whose payload cannot be read stands still, with its effects, until code that can is "
+    "deployed; one that has only been submitted fails at once, with no step taken.",
     State.ALTERED: "A run with altered values goes on, and nobody is told.",
     State.VIOLATED: "The run ends, and leaves the world wrong.",
 }
@@ -44,8 +44,9 @@ def told(report: Report) -> Iterator[str]:
         for run, of_run in groupby(points, key=lambda point: (point.run, point.workflow)):
             listed = list(of_run)
             yield f"  {run[0]} ({run[1]}, {len(listed)} points): {until(listed)}"
-            if any(point.strands or point.notes for point in listed):
+            if any(point.strands for point in listed):
                 yield from _points(listed)
+        yield from _noted(points)
         yield from _what(way, points)
         yield ""
     for note in report.notes:
@@ -76,14 +77,25 @@ def until(points: Sequence[Point]) -> str:
 
 
 def _points(points: Sequence[Point]) -> Iterator[str]:
+    last = ""
     for point in points:
         mark = point.state.value.upper() if point.strands else point.state.value
         played = ", played" if point.played else ""
         yield f"    {point.task:>2}. {point.place}: {mark}{played}"
-        if point.why:
+        if point.why and point.why != last:
             yield f"        {point.why}"
+        last = point.why
+
+
+def _noted(points: Sequence[Point]) -> Iterator[str]:
+    """What else is worth knowing, each once: where it is seen first, and at how many points."""
+    seen: dict[str, list[Point]] = {}
+    for point in points:
         for note in point.notes:
-            yield f"        ({note})"
+            seen.setdefault(note, []).append(point)
+    for note, where in seen.items():
+        more = f" and {len(where) - 1} more" if len(where) > 1 else ""
+        yield f"  Noted at point {where[0].task} of {where[0].run}{more}: {note}"
 
 
 def _what(way: Direction, points: Sequence[Point]) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """Replays histories in the SDK's own Replayer and writes down what the code asks for and what it reads.
 
-The package imports nothing but the SDK when it is loaded, and its own modules relative to itself: `kit rollback-check`
-copies it beside another version of a service, whose kit may not have it.
+The package imports nothing but the SDK and pydantic when it is loaded, and its own modules relative to itself:
+`kit rollback-check` copies it beside another version of a service, whose kit may not have it.
 """
 
 from .asks import Activity, Ask, recorded

@@ -5,6 +5,7 @@ lines of JSON on its standard input and answers each with one on its standard ou
 
     {"do": "begin", "queue": "...", "tasks": 3}   run the service's worker on this queue; it may complete 3 tasks
     {"do": "end"}                                 stop it; attempts at work are finished first
+    {"do": "has", "workflow": "..."}              whether this version has a class, as module:qualname
     {"do": "payload", "stage": "...", "scenario": "...", "number": 1}
                                                   the argument of a workflow, as this version writes it
 
@@ -147,6 +148,13 @@ def load(target: str) -> Any:
     return functools.reduce(getattr, path.split("."), importlib.import_module(module))
 
 
+def _has(target: str) -> bool:
+    try:
+        return bool(load(target))
+    except (ImportError, AttributeError):
+        return False
+
+
 async def serve(app: str, answer: Callable[[dict[str, Any]], None]) -> None:
     """Carry commands out until standard input ends."""
     host = Host(load(app).work)
@@ -162,6 +170,8 @@ async def serve(app: str, answer: Callable[[dict[str, Any]], None]) -> None:
                 case "end":
                     await host.end()
                     answer({})
+                case "has":
+                    answer({"has": _has(told["workflow"])})
                 case "payload":
                     answer(payload(**told))
         except Exception as error:  # the one who asked decides what it means

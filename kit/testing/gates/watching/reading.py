@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
+from pydantic import ValidationError
 from temporalio.api.common.v1 import Payload
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.converter import PayloadConverter, SerializationContext, WithSerializationContext
@@ -129,10 +129,12 @@ def _name(hint: Any) -> str:
     return "anything" if hint in (None, Any) else getattr(hint, "__name__", None) or str(hint)
 
 
-def _said(error: Exception) -> str:
-    """What an error says, on one line."""
-    return f"{type(error).__name__}: {_LINK.sub('', ' '.join(str(error).split()))}"
-
-
-_LINK: Final = re.compile(r" For further information visit \S+")
-"""What pydantic adds to each error."""
+def _said(error: BaseException) -> str:
+    """What an error says, on one line: field by field where a model refuses a document."""
+    refused = error
+    while not isinstance(refused, ValidationError) and refused.__cause__ is not None:
+        refused = refused.__cause__
+    if isinstance(refused, ValidationError):
+        listed = refused.errors(include_url=False, include_context=False)
+        return "; ".join(f"{'.'.join(str(part) for part in one['loc']) or 'it'}: {one['msg']}" for one in listed)
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
