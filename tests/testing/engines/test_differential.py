@@ -12,7 +12,7 @@ from kit.testing.engines.gist import gist_of
 from kit.testing.engines.server import ServerEngine
 from kit.testing.engines.simulation import Simulation
 from kit.testing.faults import Scenario
-from tests.testing.engines.differential import IN_LINE, differences, pairs, singles
+from tests.testing.engines.differential import IN_LINE, differences, races, random_case
 from tests.testing.engines.travels import FIVE
 from tests.worlds import CHECKOUT
 
@@ -26,28 +26,31 @@ async def simulation() -> AsyncIterator[Simulation]:
         yield simulation
 
 
-async def test_both_engines_agree_on_single_faults(simulation: Simulation, engine: ServerEngine) -> None:
-    """Every third single fault of the checkout and of the five steps gives the same commands, outcomes and records."""
-    cases = [*(await singles(simulation, IN_LINE))[::3], *(await singles(simulation, CHECKOUT))[1::3]]
+async def test_both_engines_agree_on_sagas_of_random_shape(simulation: Simulation, engine: ServerEngine) -> None:
+    """40 random sagas with one or two random faults give the same commands, outcomes and records of the provider."""
+    cases = [await random_case(simulation, seed) for seed in range(40)]
 
     found = await differences(simulation, engine, cases)
 
-    assert len(cases) >= 80
     assert not found, "\n".join(found)
 
 
-async def test_both_engines_agree_on_pairs_of_faults(simulation: Simulation, engine: ServerEngine) -> None:
-    """So does a sample of pairs, the second fault on what the first has led to: undo, look-up, repair."""
-    cases = [
-        *await pairs(simulation, IN_LINE, firsts=20, each=1, seed=1),
-        *await pairs(simulation, FIVE, firsts=10, each=1, seed=1),
-        *await pairs(simulation, CHECKOUT, firsts=20, each=1, seed=1),
-    ]
+async def test_both_engines_agree_on_the_checkout(simulation: Simulation, engine: ServerEngine) -> None:
+    """So do 20 random scenarios of the checkout, with its wires to HTTP, SQL and mail."""
+    cases = [await random_case(simulation, seed, subject=CHECKOUT) for seed in range(20)]
 
     found = await differences(simulation, engine, cases)
 
-    assert len(cases) == 50
     assert not found, "\n".join(found)
+
+
+async def test_what_races_is_left_out(simulation: Simulation) -> None:
+    """A run that is terminated while siblings are at work races, one that is terminated alone does not."""
+    beside = await simulation.run(FIVE, Scenario.parse("flight.book#1:terminated"))
+    alone = await simulation.run(FIVE, Scenario.parse("car.book#1:terminated"))
+    other = await simulation.run(FIVE, Scenario.parse("flight.book#1:crash_after"))
+
+    assert [races(run) for run in (beside, alone, other)] == [True, False, False]
 
 
 async def test_a_difference_is_seen(simulation: Simulation) -> None:

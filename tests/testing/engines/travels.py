@@ -58,7 +58,7 @@ class TravelWorld(World):
                 line,
             )
             for place, line in enumerate(story)
-            if line.startswith("+")
+            if line.startswith("+") and line != "+"  # a READ has no key, and no effect
         ]
 
     async def found(self, task: Task, key: str) -> Any:
