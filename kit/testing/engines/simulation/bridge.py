@@ -270,9 +270,9 @@ class Instance:
 
     @property
     def coroutines(self) -> list[Any]:
-        """The coroutines of its live tasks, that of the workflow's own run first."""
-        primary = getattr(self._instance, "_primary_task", None)
-        return [] if primary is None or primary.done() else [primary.get_coro()]
+        """The coroutines of its live tasks, in no order that means anything."""
+        tasks: set[Any] = getattr(self._instance, "_tasks", set())
+        return [task.get_coro() for task in tasks if not task.done()]
 
 
 def _timedelta(message: Any, field: str) -> timedelta | None:

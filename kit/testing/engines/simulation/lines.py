@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -11,24 +12,28 @@ from kit.testing.engines.simulation.bridge import Instance
 
 
 def awaiting(instance: Instance | None, workflow: type) -> str | None:
-    """The deepest line of the workflow's own module that awaits something, as ``file:line``.
+    """The line of the workflow's own module that awaits something, as ``file:line``.
+
+    A saga's body runs in a task of its own, and so may what it does at once: of each task the deepest line counts, and
+    of several the last in the file.
 
     Args:
-        instance: The live workflow.
+        instance: The live workflow; a sandboxed one tells nothing.
         workflow: Its class.
 
     Returns:
-        ``None`` when the worker does not have the workflow, or it awaits nothing.
+        ``None`` when the worker does not have the workflow, or nothing of its own module awaits: while the kit undoes
+        its steps, for instance.
     """
-    module = sys.modules.get(workflow.__module__)
-    file = getattr(module, "__file__", None)
+    file = _file(workflow.__module__)
     if instance is None or file is None:
         return None
-    for coroutine in instance.coroutines:
-        line = _deepest(coroutine, file)
-        if line is not None:
-            return f"{_short(file)}:{line}"
-    return None
+    lines = [line for coroutine in instance.coroutines if (line := _deepest(coroutine, file)) is not None]
+    return f"{_short(file)}:{max(lines)}" if lines else None
+
+
+def _file(module: str) -> str | None:
+    return getattr(sys.modules.get(module), "__file__", None)
 
 
 def _deepest(coroutine: Any, file: str) -> int | None:
@@ -41,6 +46,7 @@ def _deepest(coroutine: Any, file: str) -> int | None:
     return line
 
 
+@cache
 def _short(file: str) -> str:
     path = Path(file)
     try:
