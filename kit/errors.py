@@ -57,7 +57,20 @@ class FailureKind(StrEnum):
 
 
 class KitError(Exception):
-    """Base of every error of the kit."""
+    """Base of every error of the kit.
+
+    Errors go from process to process: a worker's of a sweep is raised again where the sweep was started.
+    """
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Built again by its parts: the arguments of many an error are not those of `Exception`."""
+        return _again, (type(self), self.args, self.__dict__)
+
+
+def _again(kind: type[KitError], args: tuple[Any, ...], attributes: dict[str, Any]) -> KitError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(attributes)
+    return error
 
 
 class DefinitionError(KitError, ValueError):
