@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, is_dataclass
+from typing import Any, get_type_hints
 
+from pydantic import BaseModel
+
+from kit.errors import DefinitionError
 from kit.ledger import Entry, Ledger, MemoryLedger
 from kit.testing.runs import Run, Truth
 from kit.testing.wire import Wire
@@ -17,28 +21,62 @@ from kit.workflow import Task
 class World(ABC):
     """Fresh providers and the connectors to them, for one scenario.
 
+    ::
+
+        class TripWorld(World):
+            def connect(self) -> Sequence[Connector]:
+                self.airline = Airline()
+                return [AirlineConnector(self.wire.client(self.airline, system="airline"))]
+
+            async def truth(self) -> list[Truth]:
+                return [Truth("airline", book_seat.name, f"seat:{seat.trip}") for seat in self.airline.seats]
+
     A subclass builds real connectors on transports of the wire (`Wire.http`, `Wire.sql`, ...), so that every request
-    passes where faults strike, and says from the providers' own records what is true. It uses no sockets, no threads and
-    no clock of its own: then one seed gives one run.
+    passes where faults strike, and says from the providers' own records what is true. It uses no sockets, no threads
+    and no clock of its own: then one seed gives one run.
 
     Args:
         wire: Where every request of the scenario passes.
     """
 
+    _connected: tuple[Connector, ...] | None = None
+
     def __init__(self, wire: Wire) -> None:
         self.wire = wire
         self.ledger: Ledger = MemoryLedger()
 
-    async def open(self) -> None:
+    async def open(self) -> None:  # noqa: B027 - many a world needs nothing
         """Bring everything into the state before the run: an open cart, some stock."""
 
-    async def close(self) -> None:
+    async def close(self) -> None:  # noqa: B027 - as above
         """Give back what `open` took."""
 
+    def connect(self) -> Sequence[Connector]:
+        """Build the connectors of the service's worker, on the wire; called once."""
+        raise DefinitionError(
+            f"world {type(self).__name__!r}",
+            rule="it has no connectors, so nothing would carry the workflow's operations out",
+            fix="override connect() and return the service's connectors, each on a transport of self.wire",
+        )
+
     @property
-    @abstractmethod
     def connectors(self) -> Sequence[Connector]:
-        """The connectors of the service's worker; the same objects each time."""
+        """What `connect` built: the same objects each time.
+
+        Raises:
+            DefinitionError: It built something else than connectors.
+        """
+        if self._connected is None:
+            built: object = self.connect()
+            connected = [one for one in built if isinstance(one, Connector)] if isinstance(built, Sequence) else []
+            if not isinstance(built, Sequence) or len(connected) < len(built):
+                raise DefinitionError(
+                    f"world {type(self).__name__!r}",
+                    rule=f"its connect() gave {built!r}, which is no sequence of connectors",
+                    fix="return [MyConnector(...), ...]: objects, not classes, also when there is only one",
+                )
+            self._connected = tuple(connected)
+        return self._connected
 
     @abstractmethod
     async def truth(self) -> list[Truth]:
@@ -85,7 +123,7 @@ class Invariant:
     Attributes:
         name: What is said when it does not hold, such as "a cancelled order has no live charge".
         check: Yields one sentence, with the values, for each thing that is wrong. Asked when the run parks and when it
-            has ended; `Run.ending` tells which.
+            has ended; `Run.ending` tells which, and `Run.endings` also how a duplicate of it has ended.
     """
 
     name: str
@@ -104,6 +142,10 @@ class Subject:
         invariants: The user's own, besides the built-in ones.
         previous: The same workflow as the previous version wrote it, for hand-overs.
         others: Further workflows the worker must have, such as children.
+
+    Raises:
+        DefinitionError: The workflow does not take the request, the world cannot be built, or what stands among the
+            invariants is none.
     """
 
     workflow: type
@@ -112,3 +154,79 @@ class Subject:
     invariants: tuple[Invariant, ...] = ()
     previous: type | None = None
     others: tuple[type, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse what no engine could run."""
+        if not callable(self.world):
+            raise self._refuse(
+                f"world={self.world!r} is no class and no function",
+                "pass the class itself: every scenario builds a world of its own",
+            )
+        wanted = _request_of(self.workflow)
+        if wanted is not None and not isinstance(self.request, wanted):
+            raise self._refuse(
+                f"request={self.request!r} is a {type(self.request).__name__}, and its run takes a {wanted.__name__}",
+                f"pass a {wanted.__name__}",
+            )
+        given: object = self.invariants
+        invariants: Sequence[object] = given if isinstance(given, Sequence) else (given,)
+        for invariant in invariants:
+            if not isinstance(invariant, Invariant):
+                raise self._refuse(
+                    f"{invariant!r}, among its invariants, is none",
+                    "wrap the function: Invariant('an order is paid once', paid_once)",
+                )
+        object.__setattr__(self, "invariants", tuple(invariants))
+
+    def build(self, wire: Wire) -> World:
+        """Build the world of one scenario.
+
+        Raises:
+            DefinitionError: What ``world`` builds is no world.
+        """
+        built = self.world(wire)
+        if not isinstance(built, World):
+            raise self._refuse(f"its world builds {built!r}", "return an object of a subclass of kit.testing.World")
+        return built
+
+    def _refuse(self, rule: str, fix: str) -> DefinitionError:
+        return DefinitionError(f"subject {getattr(self.workflow, '__name__', self.workflow)!r}", rule=rule, fix=fix)
+
+
+def _request_of(workflow: type) -> type | None:
+    """The class of what a workflow's run takes; ``None`` where its signature names none that can be checked."""
+    run = getattr(workflow, "run", None)
+    if run is None:
+        return None
+    names = list(inspect.signature(run).parameters)[1:]
+    try:
+        hint = get_type_hints(run).get(names[0]) if names else None
+    except NameError:  # the worker says so, with more to say about it
+        return None
+    if not isinstance(hint, type):
+        return None
+    return hint if issubclass(hint, BaseModel | str | int) or is_dataclass(hint) else None
+
+
+async def truth_of(world: World) -> tuple[Truth, ...]:
+    """A world's truth, checked: whoever looks for an effect must be able to find it.
+
+    Raises:
+        DefinitionError: It is no list of `Truth`, or tells of operations that nobody there carries out.
+    """
+    name = f"truth of {type(world).__name__}"
+    told: object = await world.truth()
+    if not isinstance(told, Sequence) or not all(isinstance(effect, Truth) for effect in told):
+        raise DefinitionError(
+            name, rule=f"it is {told!r}", fix="return a list of kit.testing.Truth, one for each effect, or []"
+        )
+    effects: tuple[Truth, ...] = tuple(told)
+    known = {operation for each in world.connectors for operation in each.handlers}
+    for effect in effects:
+        if effect.operation not in known:
+            raise DefinitionError(
+                name,
+                rule=f"{effect} is an effect of {effect.operation!r}, which no connector of the world carries out",
+                fix=f"give the operation's name, one of: {', '.join(sorted(known))}",
+            )
+    return effects

@@ -174,22 +174,20 @@ class Agency(World):
         super().__init__(wire)
         self.book = Book()
         self.engine = wire.sql(system="desk", functions={"place": self.book.place})
-        self._connectors = (
-            Airline(self._office(fly, once=False, safe=("find",))),
-            Hotel(self._office(sleep, once=True)),
-            Desk(TransactionalLedger(self.engine)),
-            Bank(self._office(pay, once=True)),
-            Post(self._office(post, once=False)),
-        )
 
     async def open(self) -> None:
         """Set the desk up."""
         await DATABASE.copy_to(self.engine)
 
-    @property
-    def connectors(self) -> Sequence[Connector]:
+    def connect(self) -> Sequence[Connector]:
         """See base class."""
-        return self._connectors
+        return [
+            Airline(self._office(fly, once=False, safe=("find",))),
+            Hotel(self._office(sleep, once=True)),
+            Desk(TransactionalLedger(self.engine)),
+            Bank(self._office(pay, once=True)),
+            Post(self._office(post, once=False)),
+        ]
 
     async def truth(self) -> list[Truth]:
         """See base class."""

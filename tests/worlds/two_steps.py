@@ -105,17 +105,17 @@ class Market(World):
     def __init__(self, wire: Wire) -> None:
         super().__init__(wire)
         self.book = Book()
+
+    def connect(self) -> Sequence[Connector]:
+        """See base class."""
         shelf = Office(self.book, lay_aside.name, once=False)
         till = Office(self.book, charge.name, once=True)
-        self._stall = Stall(
-            wire.client(shelf, system="shelf", safe=("find",), refused=declined),
-            wire.client(till, system="till", refused=declined),
-        )
-
-    @property
-    def connectors(self) -> Sequence[Connector]:
-        """See base class."""
-        return (self._stall,)
+        return [
+            Stall(
+                self.wire.client(shelf, system="shelf", safe=("find",), refused=declined),
+                self.wire.client(till, system="till", refused=declined),
+            )
+        ]
 
     async def truth(self) -> list[Truth]:
         """See base class."""

@@ -22,7 +22,7 @@ from kit.testing.engines.person import answers
 from kit.testing.invariants import judge
 from kit.testing.runs import PERSON, WORKFLOW, Ending, Run, Violation
 from kit.testing.wire import Wire
-from kit.testing.world import Subject, World
+from kit.testing.world import Subject, World, truth_of
 from kit.workflow import COMPENSATED, Decision, RunSummary, SagaWorkflow, Task
 
 WORKFLOW_ID: Final = "sweep"
@@ -203,7 +203,7 @@ async def _known(stands: Sequence[Stand], *, subject: Subject, wire: Wire, world
     own, *duplicates = (_run(stand, subject=subject, wire=wire) for stand in stands)
     return replace(
         own,
-        truth=tuple(await world.truth()),
+        truth=await truth_of(world),
         rows=tuple(await world.rows(*(stand.workflow_id for stand in stands))),
         seen=tuple(wire.seen),
         story=tuple(wire.story),

@@ -69,12 +69,11 @@ class Shop(World):
     def __init__(self, operations: Iterable[Operation[Ask, Ask]]) -> None:
         controls: Any = None
         super().__init__(Wire(Scenario(), controls))
-        self._connectors = tuple(connector(each) for each in operations)
+        self._operations = tuple(operations)
 
-    @property
-    def connectors(self) -> Sequence[Connector]:
+    def connect(self) -> Sequence[Connector]:
         """See base class."""
-        return self._connectors
+        return [connector(each) for each in self._operations]
 
     async def truth(self) -> list[Truth]:
         """What is true stands in the run."""

@@ -59,7 +59,7 @@ class Scene:
     ) -> None:
         self.subject = subject
         self.wire = Wire(scenario, self)
-        self.world = subject.world(self.wire)
+        self.world = subject.build(self.wire)
         self.at_work = AtWork(self._stir, frozen=struck(scenario, frozenset({FaultKind.STALLED})))
         plugin = ReliabilityPlugin(
             ledger=self.wire.ledger(self.world.ledger), connectors=self.world.connectors, clock=self.at_work.clock

@@ -64,7 +64,7 @@ class Scene:
         self.loop = loop
         self.subject = subject
         self.wire = Wire(scenario, self)
-        self.world = subject.world(self.wire)
+        self.world = subject.build(self.wire)
         self._plugin = ReliabilityPlugin(ledger=self.wire.ledger(self.world.ledger), connectors=self.world.connectors)
         self._working = _Working(self._stir)
         self._workflow = subject.workflow
