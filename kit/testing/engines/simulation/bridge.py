@@ -189,7 +189,7 @@ class Host:
         init = next(job.initialize_workflow for job in activation.jobs if job.HasField("initialize_workflow"))
         runner = self._runner if definition.sandboxed else self._unsandboxed
         details = WorkflowInstanceDetails(
-            payload_converter_factory=self._converter._new_payload_converter,
+            payload_converter_factory=lambda: self._converter.payload_converter,
             failure_converter_class=self._converter.failure_converter_class,
             interceptor_classes=self._interceptors,
             defn=definition,

@@ -13,6 +13,7 @@ from typing import Any, Final, NoReturn, Protocol, TypeVar, TypeVarTuple
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from kit.errors import UnsupportedScenario
+from kit.testing.engines.simulation.garbage import collected_at_the_end
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -116,6 +117,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         """See base class; nobody else is there to wake it."""
 
 
+@collected_at_the_end()
 def run_virtually(main: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine on a virtual loop of its own, from `EPOCH` on.
 
