@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from inspect import Parameter, Signature
+from typing import Any, Final
 
 import structlog
 from temporalio import activity
@@ -70,8 +71,13 @@ def _begin(token: Token) -> Attempt:
     return Attempt.current()
 
 
+_SIGNATURE: Final = Signature([Parameter(name, Parameter.POSITIONAL_OR_KEYWORD) for name in ("request", "token")])
+"""Of every activity; what the types are, its annotations say."""
+
+
 def _named(function: Callable[..., Any], name: str, arguments: Iterable[Any], result: Any) -> Callable[..., Any]:
     """An activity whose types Temporal can read: they are known only now."""
     function.__annotations__ = {**dict(zip(("request", "token"), arguments, strict=True)), "return": result}
+    function.__signature__ = _SIGNATURE  # type: ignore[attr-defined] # what inspect would find, and need not seek again
     function.__qualname__ = name
     return activity.defn(name=name)(function)

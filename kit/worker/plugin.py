@@ -13,7 +13,7 @@ import pydantic
 from temporalio import workflow
 from temporalio.client import WorkflowHistory
 from temporalio.contrib.opentelemetry import TracingInterceptor
-from temporalio.contrib.pydantic import PydanticPayloadConverter, pydantic_data_converter
+from temporalio.contrib.pydantic import PydanticPayloadConverter
 from temporalio.converter import DataConverter, DefaultPayloadConverter
 from temporalio.plugin import SimplePlugin
 from temporalio.worker import Replayer, WorkerConfig, WorkflowReplayResult, WorkflowRunner
@@ -26,6 +26,7 @@ from kit.worker.activities import Served, activities_of
 from kit.worker.connector import Connector
 from kit.worker.context import elapsed
 from kit.worker.guard import Guard
+from kit.worker.payloads import ModelPayloadConverter
 from kit.worker.starting import StartInterceptor
 from kit.workflow import SagaWorkflow
 
@@ -204,11 +205,14 @@ def _check_versioning(cls: type[SagaWorkflow], config: WorkerConfig) -> None:
         )
 
 
+_CONVERTER: Final = DataConverter(payload_converter_class=ModelPayloadConverter)
+
+
 def _data_converter(given: DataConverter | None) -> DataConverter:
-    if given is None or given.payload_converter_class is DefaultPayloadConverter:
-        return dataclasses.replace(
-            given or pydantic_data_converter, payload_converter_class=pydantic_data_converter.payload_converter_class
-        )
+    if given is None or given is DataConverter.default:
+        return _CONVERTER
+    if given.payload_converter_class is DefaultPayloadConverter:
+        return dataclasses.replace(given, payload_converter_class=ModelPayloadConverter)
     if issubclass(given.payload_converter_class, PydanticPayloadConverter):
         return given
     raise DefinitionError(
