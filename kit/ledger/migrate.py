@@ -16,7 +16,6 @@ from pathlib import Path
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy.engine import URL, Connection
 from sqlalchemy.exc import DBAPIError
@@ -27,6 +26,9 @@ from kit.errors import DefinitionError, LedgerSchemaError, LedgerUnavailable
 from kit.ledger.schema import SCHEMA_REVISION, VERSION_TABLE
 
 MIGRATE_COMMAND = "kit ledger migrate"
+
+_REVISION = f"SELECT version_num FROM {VERSION_TABLE}"  # noqa: S608 - our own constant
+"""What alembic wrote down. Our migrations have no branches, so it is one row."""
 
 _ADVISORY_LOCK = 0x6B69746C65646765
 """PostgreSQL's advisory lock of the migrators: "kitledge" in ASCII."""
@@ -127,9 +129,11 @@ def _upgrade(connection: Connection) -> str:
 
 
 def revision_of(connection: Connection) -> str | None:
-    """The revision over an open connection."""
-    context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
-    return context.get_current_revision()
+    """The revision over an open connection; ``None`` where there has never been a ledger."""
+    if not connection.dialect.has_table(connection, VERSION_TABLE):
+        return None
+    found: str | None = connection.exec_driver_sql(_REVISION).scalar()
+    return found
 
 
 def check_known(found: str | None) -> None:

@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from typing import Any, Self
 
+from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -156,12 +157,15 @@ class TransactionalLedger:
             LedgerError: The row cannot be stored.
         """
         async with _translated():
-            for _ in range(MAX_ROUNDS):
-                rows = await self._run(tx, self._sql.lock, (command.key,))
-                current = entry_of(rows[0]) if rows else None
-                row, verdict = decide(current, command)
-                if row is None or await self._store(tx, row, current):
-                    return verdict
+            return await tx.run_sync(self._apply_in, command)
+
+    def _apply_in(self, tx: Connection, command: Command) -> Verdict:
+        for _ in range(MAX_ROUNDS):
+            rows = tx.exec_driver_sql(self._sql.lock, (command.key,)).all()
+            current = entry_of(rows[0]) if rows else None
+            row, verdict = decide(current, command)
+            if row is None or self._store(tx, row, current):
+                return verdict
         raise LedgerUnavailable(f"{command.key!r} appeared and went in each of {MAX_ROUNDS} attempts")
 
     async def apply(self, command: Command, *, expected: Entry | None = None) -> Verdict:
@@ -189,12 +193,12 @@ class TransactionalLedger:
             if gone < PURGE_BATCH:
                 return total
 
-    async def _store(self, tx: AsyncConnection, row: Entry, current: Entry | None) -> bool:
+    def _store(self, tx: Connection, row: Entry, current: Entry | None) -> bool:
         """Write; ``False`` when another transaction was first with a new key."""
         if current is None:
-            result = await tx.exec_driver_sql(self._sql.insert, insert_row(row))
+            result = tx.exec_driver_sql(self._sql.insert, insert_row(row))
         else:
-            result = await tx.exec_driver_sql(self._sql.update, update_row(row, current))
+            result = tx.exec_driver_sql(self._sql.update, update_row(row, current))
         return result.rowcount == 1
 
     async def _begin_on(self, connection: AsyncConnection) -> None:
@@ -202,12 +206,7 @@ class TransactionalLedger:
             await connection.execution_options(isolation_level="READ COMMITTED")
             await connection.begin()
             return
-        await connection.begin()
-        raw = (await connection.get_raw_connection()).driver_connection
-        if raw is not None and raw.in_transaction:
-            # The engine has an event that begins deferred transactions: this one must hold the lock from here.
-            await connection.exec_driver_sql("ROLLBACK")
-        await connection.exec_driver_sql("BEGIN IMMEDIATE")
+        await connection.run_sync(_begin_immediate)
 
     async def _check_durable(self, tx: AsyncConnection) -> None:
         ask = "PRAGMA synchronous" if self._sqlite else "SHOW synchronous_commit"
@@ -231,6 +230,15 @@ class TransactionalLedger:
 
     async def _run(self, tx: AsyncConnection, statement: str, values: tuple[Any, ...]) -> Sequence[Any]:
         return (await tx.exec_driver_sql(statement, values)).all()
+
+
+def _begin_immediate(connection: Connection) -> None:
+    connection.begin()
+    raw = connection.connection.driver_connection
+    if raw is not None and raw.in_transaction:
+        # The engine has an event that begins deferred transactions: this one must hold the lock from here.
+        connection.exec_driver_sql("ROLLBACK")
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 _NOT_DURABLE = frozenset({0, 1, "off"})
