@@ -16,6 +16,7 @@ from activities.email.contract import SendReceipt, Sent, send_receipt
 from kit.contract import FailureKind, Token
 from kit.errors import NotStarted, Refused
 from kit.worker.connector import Connector
+from kit.worker.mail import MAIL
 
 
 class SmtpEmail(Connector):
@@ -87,7 +88,7 @@ class SmtpEmail(Connector):
             _nothing_sent(error)
 
     def _message(self, request: SendReceipt, token: Token) -> EmailMessage:
-        message = EmailMessage()
+        message = EmailMessage(MAIL)
         message["From"] = self._sender
         message["To"] = request.to
         message["Subject"] = f"Your receipt for order {request.order_id}"

@@ -10,7 +10,7 @@ The reference of the effect is the `X-Order-Id` header, else the `Message-ID`; t
 """
 
 import asyncio
-from email import message_from_bytes, policy
+from email import message_from_bytes
 from email.message import EmailMessage
 
 from aiosmtpd.smtp import SMTP, Envelope, Session
@@ -19,6 +19,7 @@ from kit.testing.sandbox.exchange import ConnectionDropped, Exchange, Reply, Req
 from kit.testing.sandbox.faults import Fault, FaultKind, Operation, Provider
 from kit.testing.sandbox.http import CORRELATION_HEADER
 from kit.testing.sandbox.records import Caller, EffectKind
+from kit.worker.mail import MAIL
 
 REFERENCE_HEADER = "X-Order-Id"
 
@@ -35,7 +36,7 @@ class Mailbox:
         Raises:
             ConnectionDropped: The script says that the client gets no reply.
         """
-        message = message_from_bytes(content, policy=policy.default)
+        message = message_from_bytes(content, policy=MAIL)
         message_id = str(message.get("Message-ID", "")).strip()
         reference = str(message.get(REFERENCE_HEADER, "")).strip() or message_id
         correlation_id = str(message.get(CORRELATION_HEADER, "")).strip() or None
