@@ -5,6 +5,7 @@ from __future__ import annotations
 import json as documents
 import sys
 from dataclasses import replace
+from datetime import timedelta
 from typing import Annotated
 
 from cyclopts import App, Parameter
@@ -27,6 +28,7 @@ async def check(
     base: str,
     points: int = LIMIT,
     all: Annotated[bool, Flag] = False,
+    within: float | None = None,
     replay_only: Annotated[bool, Flag] = False,
     json: Annotated[bool, Flag] = False,
 ) -> int:
@@ -40,6 +42,7 @@ async def check(
         base: The previous version: a commit, a tag or a branch of the service's git repository.
         points: How many points of each direction are finished on a real server.
         all: Finish every point there.
+        within: Begin to finish no further point when so many seconds have passed; the report says how many are left.
         replay_only: Finish none: replay and read payloads only. Takes seconds, and starts no worker.
         json: Print one JSON document. What is being done goes to standard error.
     """
@@ -47,7 +50,8 @@ async def check(
     service = Service(find_folder(), find_workflows(), stage, target or "")
     if replay_only:
         service = replace(service, unplayed="--replay-only was given")
-    report = await rollback_check(service, base, limit=None if all else points, say=_say)
+    bound = None if within is None else timedelta(seconds=within)
+    report = await rollback_check(service, base, limit=None if all else points, within=bound, say=_say)
     if json:
         print(documents.dumps(report.to_json(), indent=2))
     else:

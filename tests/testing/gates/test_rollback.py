@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 import subprocess
@@ -15,12 +16,16 @@ import pytest
 
 from kit.errors import DefinitionError
 from kit.testing.gates.rollback import Direction, Point, Report, State, told
+from kit.testing.gates.rollback.finishing import Worker
 from kit.testing.gates.rollback.points import spread
 from kit.testing.gates.rollback.telling import until
-from kit.testing.gates.rollback.versions import pins, previous
+from kit.testing.gates.rollback.versions import OTHER, Version, _visitor, pins, previous
+from kit.testing.gates.watching.__main__ import leave_out
 
 BOOTH: Final = Path(__file__).parent / "booth"
 KIT: Final = Path(sys.executable).parent / "kit"
+
+VERSION: Final = Version("old", Path(), Path(sys.executable), Path())
 
 CHANGES: Final = {
     # harmless
@@ -181,6 +186,34 @@ def test_the_old_version_is_the_committed_one(repository: Path, tmp_path: Path) 
     assert old.app == "service:APP"
 
 
+def test_the_other_version_is_off_the_import_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an editable install put there of the other version is replaced by the same folder of this one."""
+    new, old = tmp_path / "new", tmp_path / "old"
+    (new / "src").mkdir(parents=True)
+    old.mkdir()
+    installed = str(Path(sys.prefix) / "lib")
+    monkeypatch.setattr(sys, "path", [str(new), str(new / "src"), installed, "/elsewhere"])
+    monkeypatch.chdir(old)
+
+    leave_out(new)
+
+    assert sys.path == [str(old), str(old / "src"), installed, "/elsewhere"]
+    assert replace(VERSION, folder=old, other=new).environment()[OTHER] == str(new)
+
+
+def test_a_version_that_is_not_running_says_what_it_said_last(repository: Path, tmp_path: Path) -> None:
+    """A worker that cannot be started is an error with the last line of its log."""
+    code = replace(VERSION, folder=tmp_path, visitors=_visitor(tmp_path))
+
+    async def start() -> None:
+        (tmp_path / "pyproject.toml").write_text('[tool.kit]\napp = "nowhere:app"\n')
+        async with Worker.start(code, {}, tmp_path) as worker:
+            await worker.do("has", workflow="service:Harmless")
+
+    with pytest.raises(DefinitionError, match="No module named 'nowhere'"):
+        asyncio.run(start())
+
+
 def test_pins_are_read_whatever_their_spelling(tmp_path: Path) -> None:
     """Exact versions count; names are compared as package indexes do."""
     file = tmp_path / "constraints.txt"
@@ -231,10 +264,10 @@ def test_what_is_played_has_every_reason_first() -> None:
 
 
 def test_a_check_of_nothing_is_not_safe() -> None:
-    """Without a recorded run nothing is promised."""
+    """Without a recorded run nothing is promised, unless the old version has no workflow at all."""
     report = Report("HEAD", (), ("there is no recorded run",))
 
-    assert not report.safe
+    assert (report.safe, replace(report, begins=True).safe) == (False, True)
     assert list(told(report)) == [
         "Note: there is no recorded run",
         "0 points, 0 of them finished on a real server: nothing was checked",

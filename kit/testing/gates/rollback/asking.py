@@ -58,11 +58,17 @@ async def ask(
     if process.returncode != 0:
         raise DefinitionError(
             f"the {version.name} version",
-            rule=f"its code could not be asked: {said.decode(errors='replace').strip()[-2000:]}",
+            rule=f"its code could not be asked: {_last(said.decode(errors='replace'))}",
             fix=f"make `python -c 'import ...'` work in {version.folder}",
         )
     found = json.loads(answer.read_text(encoding="utf-8"))
     return [_watched(one) for one in found["watched"]], found["missing"]
+
+
+def _last(said: str) -> str:
+    """The last line of what a process said, which names the error."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    return lines[-1] if lines else "its process ended without a word"
 
 
 def _watched(document: dict[str, Any]) -> Watched:

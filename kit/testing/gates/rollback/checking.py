@@ -6,8 +6,11 @@ import dataclasses
 from asyncio import gather
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
+from math import inf
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from time import monotonic
 from typing import Any, Final
 
 from kit.errors import DefinitionError
@@ -55,16 +58,18 @@ class Report:
         base: What the old version is called.
         points: Every point, by direction and run.
         notes: What limits the word of the check.
+        begins: The old version has none of the workflows: there is nothing to go back to.
     """
 
     base: str
     points: tuple[Point, ...]
     notes: tuple[str, ...] = field(default=())
+    begins: bool = False
 
     @property
     def safe(self) -> bool:
-        """Whether no run strands anywhere, and something was checked."""
-        return bool(self.points) and not any(point.strands for point in self.points)
+        """Whether no run strands anywhere, and something was checked where there was something to check."""
+        return (self.begins or bool(self.points)) and not any(point.strands for point in self.points)
 
     @property
     def played(self) -> int:
@@ -84,6 +89,7 @@ async def rollback_check(
     base: str,
     *,
     limit: int | None = LIMIT,
+    within: timedelta | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> Report:
     """Check a service against its previous version.
@@ -92,15 +98,18 @@ async def rollback_check(
         service: What.
         base: The previous version, as git knows it.
         limit: How many points of one direction are played to their end on a real server; ``None`` for all.
+        within: When so much time has passed no further point is played, and the report says so; ``None`` for no bound.
+            Judging by replay and types takes the time that it takes.
         say: Told what is being done.
 
     Raises:
         DefinitionError: There is no such version, or one of the two cannot be run.
     """
+    until = monotonic() + within.total_seconds() if within is not None else inf
     with TemporaryDirectory(prefix="kit-rollback-") as name:
         folder = Path(name)
         check = _Check(service, present(service.folder, folder), previous(service.folder, base, folder), folder, say)
-        return await check.run(base, limit)
+        return await check.run(base, limit, until)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,9 +132,10 @@ class _Check:
         self._folder = folder
         self._say = say
         self._notes = [*new.notes, *old.notes]
+        self._begins = False
         self._classes = {name_of(cls): f"{cls.__module__}:{cls.__qualname__}" for cls in service.workflows}
 
-    async def run(self, base: str, limit: int | None) -> Report:
+    async def run(self, base: str, limit: int | None, until: float) -> Report:
         stored = {way: read_all(self._versions[_first(way)].folder / FOLDER) for way in Direction}
         if self._service.stage is None:
             self._notes.append(f"nothing was finished on a real server: {self._service.unplayed}")
@@ -138,7 +148,7 @@ class _Check:
             points = await self._judge(
                 {way: [*(run.history for run in whole[way].values()), *stored[way]] for way in Direction}
             )
-            await gather(*(self._play(theatre, points[way], whole[way], limit) for way in Direction))
+            await gather(*(self._play(theatre, points[way], whole[way], limit, until) for way in Direction))
         return self._report(base, points)
 
     async def _whole(self, theatre: Theatre, way: Direction) -> dict[str, Finished]:
@@ -154,11 +164,17 @@ class _Check:
         return found
 
     async def _play(
-        self, theatre: Theatre, points: list[Point], whole: Mapping[str, Finished], limit: int | None
+        self, theatre: Theatre, points: list[Point], whole: Mapping[str, Finished], limit: int | None, until: float
     ) -> None:
         """Play a chosen few of the points of one direction to their end, and put in their place what came of it."""
         own = [point for point in points if point.run in whole]
-        for point in own if limit is None else spread(own, limit):
+        # What already looks bad comes first: there may not be time for all.
+        chosen = sorted(own if limit is None else spread(own, limit), key=lambda point: not point.strands)
+        for done, point in enumerate(chosen):
+            if monotonic() > until:
+                left = f"{len(chosen) - done} of {len(chosen)} points {point.direction}"
+                self._notes.append(f"the time was over before {left} were played")
+                return
             baseline = whole[point.run]
             scenario, first, second = baseline.history.scenario, _first(point.direction), _second(point.direction)
             self._say(f"{first} to {second} code: {scenario}, {point.place}")
@@ -178,6 +194,7 @@ class _Check:
             if not known[way]:
                 self._notes.append(f"there is no recorded run of the {_first(way)} code: nothing was checked {way}")
         new, old = await gather(self._ask("new", known), self._ask("old", known))
+        self._begins = old.missing.keys() == set(self._classes.values())
         for name in sorted(old.missing):
             self._notes.append(
                 f"the old code has no {name.rpartition(':')[2]}: after a rollback its runs stand still until it is back"
@@ -224,7 +241,9 @@ class _Check:
         return points
 
     def _report(self, base: str, points: Mapping[Direction, Sequence[Point]]) -> Report:
-        return Report(base, tuple(point for way in Direction for point in points[way]), tuple(self._notes))
+        return Report(
+            base, tuple(point for way in Direction for point in points[way]), tuple(self._notes), self._begins
+        )
 
 
 def _first(way: Direction) -> str:

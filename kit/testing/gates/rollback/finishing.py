@@ -106,12 +106,13 @@ class Worker:
                 line = await self._process.stdout.readline()
             answer = json.loads(line) if line else {"error": "its process has ended"}
         except (ConnectionError, TimeoutError) as error:
-            answer = {"error": f"it does not answer: {type(error).__name__}"}
+            answer = {"error": f"it does not answer ({type(error).__name__})"}
         if "error" in answer:
-            log = " | ".join(self._log.read_text(encoding="utf-8", errors="replace").splitlines()[-5:])
+            lines = self._log.read_text(encoding="utf-8", errors="replace").split("\n")
+            last = next((line.strip() for line in reversed(lines) if line.strip()), "nothing")
             raise DefinitionError(
                 f"the worker of the {self.version.name} version",
-                rule=f"it could not {what}: {answer['error']}; its log ends with {log!r}",
+                rule=f"asked for {what!r}, {answer['error']}; the last that it said is: {last}",
                 fix=f"make `kit worker` run in {self.version.folder}",
             )
         return answer

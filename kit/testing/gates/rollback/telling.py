@@ -54,8 +54,16 @@ def told(report: Report) -> Iterator[str]:
     strand = [point for point in report.points if point.strands]
     yield (
         f"{len(report.points)} points, {report.played} of them finished on a real server: "
-        + ("no run strands" if report.safe else f"{len(strand)} strand" if strand else "nothing was checked")
+        + _verdict(report, len(strand))
     )
+
+
+def _verdict(report: Report, strand: int) -> str:
+    if strand:
+        return f"{strand} {'strands' if strand == 1 else 'strand'}"
+    if report.points:
+        return "no run strands"
+    return "the old code has no workflow to go back to" if report.begins else "nothing was checked"
 
 
 def until(points: Sequence[Point]) -> str:

@@ -21,6 +21,9 @@ from kit.testing.gates import watching
 CONSTRAINTS: Final = "constraints.txt"
 """The file whose pins tell with which packages a version was made."""
 
+OTHER: Final = "KIT_ROLLBACK_OTHER"
+"""The variable that tells the visitor where the other version is; `kit.testing.gates.watching.__main__` reads it."""
+
 VISITOR: Final = "kit_rollback_visitor"
 """The name under which the code that asks a version is put beside it."""
 
@@ -35,6 +38,7 @@ class Version:
         python: The interpreter it runs with.
         visitors: A folder with the code that asks it, for the import path.
         notes: What makes it differ from the version that was really deployed.
+        other: The folder of the other version, which may be installed where this one runs; ``None`` for this version's.
     """
 
     name: str
@@ -42,6 +46,7 @@ class Version:
     python: Path
     visitors: Path
     notes: tuple[str, ...] = field(default=())
+    other: Path | None = None
 
     @property
     def app(self) -> str:
@@ -66,9 +71,10 @@ class Version:
         return [str(self.python), "-m", VISITOR, *arguments]
 
     def environment(self, said: Mapping[str, str] | None = None) -> dict[str, str]:
-        """The environment of its processes: its code comes before whatever is installed."""
+        """The environment of its processes: its code comes before what is installed, and the other version's not."""
         path = os.pathsep.join([str(self.folder), str(self.visitors)])
-        return {**os.environ, **(said or {}), "PYTHONPATH": path}
+        other = {} if self.other is None else {OTHER: str(self.other.resolve())}
+        return {**os.environ, **(said or {}), "PYTHONPATH": path, **other}
 
 
 def present(folder: Path, into: Path) -> Version:
@@ -101,7 +107,7 @@ def previous(folder: Path, ref: str, into: Path) -> Version:
             f"version {ref!r}", rule=f"it has no folder {inside.relative_to(tree)}", fix="name a later version"
         )
     python, notes = _packages(pins(folder / CONSTRAINTS), pins(inside / CONSTRAINTS), into / "packages")
-    return Version("old", inside, python, _visitor(into), notes)
+    return Version("old", inside, python, _visitor(into), notes, other=folder)
 
 
 def _visitor(into: Path) -> Path:

@@ -21,6 +21,9 @@ from temporalio.client import WorkflowHistory
 from . import hosting
 from .watch import watch
 
+OTHER = "KIT_ROLLBACK_OTHER"
+"""The variable that names the folder of the other version, where it may be on the import path, too."""
+
 
 def answer(question: dict[str, Any]) -> dict[str, Any]:
     """Replay.
@@ -47,8 +50,27 @@ def answer(question: dict[str, Any]) -> dict[str, Any]:
     return {"missing": missing, "watched": [asdict(one) for one in watched]}
 
 
+def leave_out(other: Path) -> None:
+    """Take the folder of another version off the import path, where an editable install has put it.
+
+    A module that this version does not have would come from there, and the other version would be asked instead. What
+    is installed below it, as in an environment in that folder, stays.
+    """
+    installed = Path(sys.prefix).resolve()
+    kept = []
+    for entry in sys.path:
+        path = Path(entry).resolve()
+        if not path.is_relative_to(other) or path.is_relative_to(installed):
+            kept.append(entry)
+        else:  # the same folder of this version: the code may lie in `src`
+            kept.append(str(Path.cwd() / path.relative_to(other)))
+    sys.path[:] = kept
+
+
 def main() -> None:
     """The command."""
+    if other := os.environ.get(OTHER):
+        leave_out(Path(other))
     if sys.argv[1] == "host":
         hosting.main(sys.argv[2])
     question, written = sys.argv[2:]
