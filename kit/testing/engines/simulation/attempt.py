@@ -23,6 +23,8 @@ from temporalio.worker import (
 )
 
 from kit.testing.engines.simulation.activity import Activity
+from kit.testing.engines.simulation.bridge import COMPLETED_ELSEWHERE
+from kit.testing.engines.simulation.refusals import refused
 
 current_activity: Final[ContextVar[Activity]] = ContextVar("current_activity")
 """The activity whose attempt is running here."""
@@ -115,6 +117,8 @@ class Attempt:
             self._report(error)
             if not self._environment._cancelled:
                 raise  # the whole simulation ends, and this attempt with it
+        except COMPLETED_ELSEWHERE:
+            self._loop.fail(refused(f"{self._activity.asked.activity_type.name!r}, completed from elsewhere,"))
         except Exception as error:  # a worker reports whatever an activity raises
             self._report(error)
         else:

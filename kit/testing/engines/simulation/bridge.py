@@ -53,6 +53,9 @@ CHILD_EXISTS: Final = (
     StartChildWorkflowExecutionFailedCause.START_CHILD_WORKFLOW_EXECUTION_FAILED_CAUSE_WORKFLOW_ALREADY_EXISTS
 )
 
+COMPLETED_ELSEWHERE: Final = temporalio.activity._CompleteAsyncError
+"""What an activity raises that somebody else will complete."""
+
 WorkflowDefinition = Any
 """What the SDK knows of a workflow class."""
 
@@ -172,7 +175,11 @@ class Host:
         self._task_queue = task_queue
         self._converter = converter
         self._interceptors = list(interceptor_classes)
-        self._externs = {"__temporal_get_metric_meter": lambda: MetricMeter.noop, **extern_functions}
+        self._externs: dict[str, Callable[..., Any]] = {
+            "__temporal_get_metric_meter": lambda: MetricMeter.noop,
+            "__temporal_assert_local_activity_valid": lambda name: None,  # it is refused once it is asked for
+            **extern_functions,
+        }
         self._failure_types = list(failure_types)
         self._runner = runner
         self._unsandboxed = UnsandboxedWorkflowRunner()

@@ -12,8 +12,8 @@ from typing import Any, Final, NoReturn, Protocol, TypeVar, TypeVarTuple
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from kit.errors import UnsupportedScenario
 from kit.testing.engines.simulation.garbage import collected_at_the_end
+from kit.testing.engines.simulation.refusals import refused
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -73,6 +73,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         super().__init__()
         self._now = 0.0
         self._made = 0
+        self.broken: BaseException | None = None
         self.on_idle: Idle | None = None
         self._selector = _Jump(self)
         self.slow_callback_duration = float("inf")
@@ -106,9 +107,50 @@ class VirtualLoop(asyncio.BaseEventLoop):
         scheduled: list[asyncio.TimerHandle] = self._scheduled  # type: ignore[attr-defined]  # BaseEventLoop's heap
         self._now = max(self._now, scheduled[0].when())
 
+    # --- what would leave virtual time, or be lost ------------------------------------------------------------------
+
+    def fail(self, error: BaseException) -> None:
+        """End everything with this error, whatever the code that caused it makes of it."""
+        if self.broken is None:
+            self.broken = error
+            self.stop()
+
+    def call_exception_handler(self, context: dict[str, Any]) -> None:
+        """A callback that raises has lost what it was to do: it must not pass for a workflow that waits."""
+        error = context.get("exception")
+        if error is not None and "handle" in context:
+            self.fail(error)
+        else:
+            super().call_exception_handler(context)
+
+    def _refuse(self, what: str) -> NoReturn:
+        error = refused(f"{what}, which has a clock of its own,", fix="give it an async form, on the world's wire")
+        self.fail(error)
+        raise error
+
     def run_in_executor(self, executor: Any, func: Any, *args: Any) -> NoReturn:  # type: ignore[override]  # it refuses
-        """Refuse: a thread has a clock of its own."""
-        raise UnsupportedScenario(f"{func!r} runs in a thread, which has a clock of its own; give it an async form")
+        """Refuse a thread."""
+        self._refuse(f"{func!r} in a thread")
+
+    async def create_connection(self, *args: Any, **options: Any) -> NoReturn:
+        """Refuse a socket."""
+        self._refuse(f"a connection to {args[1:3] or options}")
+
+    async def create_datagram_endpoint(self, *args: Any, **options: Any) -> NoReturn:
+        """Refuse a socket."""
+        self._refuse("a datagram socket")
+
+    async def create_server(self, *args: Any, **options: Any) -> NoReturn:
+        """Refuse a socket."""
+        self._refuse("a server")
+
+    async def subprocess_exec(self, *args: Any, **options: Any) -> NoReturn:
+        """Refuse a process."""
+        self._refuse(f"a process ({args[1:]})")
+
+    async def subprocess_shell(self, *args: Any, **options: Any) -> NoReturn:
+        """Refuse a process."""
+        self._refuse(f"a process ({args[1:]})")
 
     def _process_events(self, event_list: Any) -> None:
         """See base class; there are none."""
@@ -123,6 +165,7 @@ def run_virtually(main: Coroutine[Any, Any, T]) -> T:
 
     Raises:
         NothingLeft: It awaits what would never come.
+        UnsupportedScenario: Something on the way is not simulated.
         RuntimeError: A loop is running in this thread already; call it in another thread then.
     """
     if asyncio._get_running_loop() is not None:
@@ -131,6 +174,10 @@ def run_virtually(main: Coroutine[Any, Any, T]) -> T:
     loop = VirtualLoop()
     try:
         return loop.run_until_complete(main)
+    except BaseException:
+        if loop.broken is not None:
+            raise loop.broken from None
+        raise
     finally:
         try:
             _cancel_rest(loop)

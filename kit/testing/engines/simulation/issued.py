@@ -12,8 +12,6 @@ from temporalio.api.common.v1 import Payload, Payloads
 from temporalio.api.enums.v1 import CommandType, EventType
 from temporalio.api.history.v1 import HistoryEvent
 
-from kit.errors import UnsupportedScenario
-
 Key = tuple[object, ...]
 """What must be the same in a command and in the event that came of it, when a history is replayed."""
 
@@ -119,8 +117,6 @@ def cancel_timer(number: int) -> Issued:
 def child(given: Any) -> Issued:
     """Start a child workflow."""
     asked = given.start_child_workflow_execution
-    if asked.cron_schedule:
-        raise UnsupportedScenario("a child workflow with a cron schedule")
     command = Command(command_type=CommandType.COMMAND_TYPE_START_CHILD_WORKFLOW_EXECUTION)
     attributes = command.start_child_workflow_execution_command_attributes
     attributes.namespace = asked.namespace

@@ -20,7 +20,6 @@ from temporalio.api.failure.v1 import Failure
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.update.v1 import Request
 
-from kit.errors import UnsupportedScenario
 from kit.testing.engines.simulation import issued
 from kit.testing.engines.simulation.bridge import (
     ABANDON,
@@ -44,6 +43,7 @@ from kit.testing.engines.simulation.failures import (
 )
 from kit.testing.engines.simulation.issued import COMMANDED, TERMINAL, Issued, key_of, patch_of
 from kit.testing.engines.simulation.jobs import initialize
+from kit.testing.engines.simulation.refusals import check, refused
 
 _CORE_FLAGS: Final = (1, 2, 3, 4)
 """The behaviours of the SDK's core that a history of this version is written with."""
@@ -273,12 +273,13 @@ class Replica:
         ends = None
         for given in commands:
             variant = given.WhichOneof("variant")
+            check(variant, given)
             if variant in TERMINAL:
                 ends = ends or given
             elif (handle := _HANDLERS.get(variant)) is not None:
                 handle(self, given, task)
             else:
-                raise UnsupportedScenario(f"the workflow's command {variant!r} is not simulated")
+                raise refused(f"the workflow's command {variant!r}")
         if ends is not None and not self._finished:
             self._finished = True
             self._expected.append(TERMINAL[ends.WhichOneof("variant")](ends))
@@ -430,7 +431,7 @@ class Replica:
         elif (hear := _HEARD.get(event.event_type)) is not None:
             hear(self, event)
         elif event.event_type not in _SILENT:
-            raise UnsupportedScenario(f"the event {EventType.Name(event.event_type)} is not simulated")
+            raise refused(f"the event {EventType.Name(event.event_type)}")
 
     def _match(self, event: HistoryEvent) -> None:
         """Find the command of which an event came."""

@@ -29,7 +29,6 @@ from temporalio.converter import DataConverter
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.worker import Interceptor, WorkflowRunner
 
-from kit.errors import UnsupportedScenario
 from kit.testing.engines.simulation.activity import Activity
 from kit.testing.engines.simulation.bridge import workflow_type
 from kit.testing.engines.simulation.clock import Turns, VirtualLoop
@@ -263,7 +262,12 @@ class SimulatedServer:
         attempt = self.worker.attempt(activity, workflow=(run.id, run.run_id, run.type))
         task = self.loop.create_task(attempt.run())
         self._attempts.add(task)
-        task.add_done_callback(self._attempts.discard)
+        task.add_done_callback(self._attempted)
+
+    def _attempted(self, task: asyncio.Task[None]) -> None:
+        self._attempts.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.loop.fail(error)  # the simulation's own: what an activity raises is reported
 
     def boundary(self, run: Execution) -> None:
         """A workflow task is done."""
@@ -289,8 +293,6 @@ class SimulatedServer:
         if not parent.open:
             return
         asked = event.start_child_workflow_execution_initiated_event_attributes
-        if asked.HasField("retry_policy"):
-            raise UnsupportedScenario(f"a retry policy for the child workflow {asked.workflow_id!r}")
         try:
             self._reuse(
                 asked.workflow_id,

@@ -8,10 +8,10 @@ from typing import Any
 from temporalio.converter import DataConverter
 from temporalio.worker import Interceptor, UnsandboxedWorkflowRunner, WorkflowInterceptorClassInput, WorkflowRunner
 
-from kit.errors import UnsupportedScenario
 from kit.testing.engines.simulation.activity import Activity
 from kit.testing.engines.simulation.attempt import Attempt
 from kit.testing.engines.simulation.bridge import Host, activity_definition, workflow_definition
+from kit.testing.engines.simulation.refusals import refused
 from kit.testing.engines.simulation.replica import Replica
 
 
@@ -40,7 +40,7 @@ class SimulatedWorker:
         task_queue: str = "simulation",
     ) -> None:
         if converter.payload_codec is not None:
-            raise UnsupportedScenario("a payload codec: in the simulation nothing leaves the process")
+            raise refused("a payload codec", fix="give the world's client none: nothing leaves the process here")
         self.converter = converter
         self.namespace = namespace
         self.task_queue = task_queue
@@ -62,6 +62,8 @@ class SimulatedWorker:
             definition = workflow_definition(cls)
             self._host.prepare(definition)
             self._workflows[definition.name] = definition
+        if any(activity_definition(fn).name is None for fn in activities):
+            raise refused("a dynamic activity")
         self._activities = {(found := activity_definition(fn)).name: found for fn in activities}
 
     def replica(self, workflow_type: str, *, run_id: str) -> Replica | None:
