@@ -6,7 +6,8 @@ the other's continuations, with the same outcomes. They are counted for it and n
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections import deque
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from kit.testing.faults import Fault, FaultKind, Scenario
@@ -15,12 +16,26 @@ from kit.testing.sweep.checking import digest
 from kit.testing.sweep.crew import Crew
 from kit.testing.sweep.growing import Merge, Node, further, reached
 from kit.testing.sweep.outcome import Outcome
-from kit.testing.sweep.running import Found, Piece
+from kit.testing.sweep.running import Found, Piece, check, sampled
 from kit.testing.sweep.tally import Tally
 from kit.testing.sweep.verdict import Reduction
 
-Place = tuple[Node, int]
-"""A node, and the index of one of the points it reached."""
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """A piece, and whose it is.
+
+    Attributes:
+        node: The scenario that it follows from.
+        index: At which of the points it reached.
+        piece: What is run.
+        foretold: What is known of its scenarios, by fault, where that is only to be checked.
+    """
+
+    node: Node
+    index: int
+    piece: Piece
+    foretold: Mapping[Fault, Outcome] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -41,7 +56,7 @@ class Exploration:
 
     async def explore(self, clean: Run, *, states: dict[str, int]) -> None:
         """Explore everything that follows from the clean run."""
-        root = Node(clean.scenario, Outcome.of(clean), 0, reached(clean.seen), states)
+        root = Node(clean.scenario, Outcome.of(clean), 0, reached(clean.seen), states if clean.safe else {})
         self.tally.see(root.points, within=self.depth > 0)
         self.tally.histories.add(digest(clean))
         self.tally.keep(clean)
@@ -54,50 +69,56 @@ class Exploration:
 
 @dataclass(slots=True)
 class _Level:
-    """All scenarios of one size: those that follow from the nodes of the level before."""
+    """All scenarios of one size: those that follow from the nodes of the level before.
+
+    First those that a run of their own reaches, then those that are foretold by another scenario with the same further
+    fault. Of the latter a few are run all the same: the sample, and those that would take so long that it matters when
+    they began.
+    """
 
     exploration: Exploration
     nodes: list[Node]
     last: bool
     _next: list[Node] = field(default_factory=list)
-    _guests: dict[Place, list[Node]] = field(default_factory=dict)
 
     async def explore(self) -> list[Node]:
         """Explore them; returns the nodes of this level, none if it is the last."""
-        self._invite()
-        places: list[Place] = []
-        async for found in self.exploration.crew.carry_out(self._pieces(places)):
-            # Answers come in the order of the pieces, and a piece was taken from the iterator before it was answered.
-            node, index = places.pop(0)
-            self._take_in(node, index, found)
-        for node in self.nodes:
-            self._inherit(node)
+        await self._carry_out(self._own())
+        await self._carry_out(self._foretold())
         return self._next
 
-    def _invite(self) -> None:
-        """Find out whose continuations are explored together with whose."""
-        here = set(map(id, self.nodes))
-        for node in self.nodes:
-            start = node.position if node.merge is None else node.merge.after
-            for index in range(start, node.length()):
-                host = node.at(index)
-                if host is not node and id(host) in here:
-                    self._guests.setdefault((host, index), []).append(node)
+    async def _carry_out(self, tasks: Iterator[_Task]) -> None:
+        waiting: deque[_Task] = deque()
 
-    def _pieces(self, places: list[Place]) -> Iterator[Piece]:
+        def pieces() -> Iterator[Piece]:
+            for task in tasks:
+                waiting.append(task)
+                yield task.piece
+
+        async for found in self.exploration.crew.carry_out(pieces()):
+            # Answers come in the order of the pieces, and a piece was taken from the iterator before it was answered.
+            self._take_in(waiting.popleft(), found)
+
+    # --- what a run of its own reaches ----------------------------------------------------------------------------
+
+    def _own(self) -> Iterator[_Task]:
         tally = self.exploration.tally
         for node in self.nodes:
             for index, faults, same in further(node.scenario, node.points, node.position, kinds=self.exploration.kinds):
                 tally.reduced[Reduction.SAME_SET] += same
-                if node.at(index) is not node:
+                if node.at(index)[0] is not node:
                     break
-                if not faults:
-                    continue
-                tally.planned += len(faults) * (1 + len(self._guests.get((node, index), ())))
-                places.append((node, index))
-                yield Piece(node.outcome, faults, node.states, last=self.last)
+                if faults:
+                    tally.planned += len(faults)
+                    yield self._task(node, index, faults)
 
-    def _take_in(self, node: Node, index: int, answers: list[Found]) -> None:
+    def _task(
+        self, node: Node, index: int, faults: tuple[Fault, ...], foretold: Mapping[Fault, Outcome] | None = None
+    ) -> _Task:
+        piece = Piece(node.outcome, faults, node.states, last=self.last, ended=foretold is not None)
+        return _Task(node, index, piece, foretold or {})
+
+    def _take_in(self, task: _Task, answers: list[Found]) -> None:
         tally = self.exploration.tally
         for found in answers:
             tally.see(found.points, within=not self.last)
@@ -114,41 +135,59 @@ class _Level:
                 tally.keep(found.run)
             tally.reduced[Reduction.SAME_STATE] += found.stopped
             tally.reduced[Reduction.SAME_HISTORY] += found.boundaries
+            tally.checked += found.merged is not None and not found.stopped
+            if (foretold := task.foretold.get(found.fault)) is not None:
+                tally.checked += 1
+                check(found.outcome, foretold)
             tally.add(found.outcome)
-            if not self.last:
-                self._grow(node, index, found, found.outcome)
-            for guest in self._guests.get((node, index), ()):
-                self._pass_on(guest, found.fault, found.outcome, index)
+            self._grow(task.node, task.index, found, found.outcome)
 
     def _grow(self, parent: Node, index: int, found: Found, outcome: Outcome) -> None:
-        node = Node(outcome.scenario, outcome, index, found.points, found.states)
+        if self.last:
+            parent.children[found.fault] = Node(outcome.scenario, outcome, index, (), lasts=found.lasts)
+            return
+        node = Node(outcome.scenario, outcome, index, found.points, found.states, found.lasts)
         if found.merged is not None:
-            fault, after = found.merged
-            node.merge = Merge(parent if fault is None else parent.children[fault], after)
+            fault, after, there = found.merged
+            host = parent if fault is None else parent.children[fault]
+            node.merge = Merge.of(host, after=after, there=there, points=node.points)
         parent.children[found.fault] = node
         self._next.append(node)
 
-    def _inherit(self, node: Node) -> None:
-        """Take over what follows, for a node that became one of an earlier level: it was explored then."""
-        if node.merge is None:
-            return
-        here = set(map(id, self.nodes))
-        for index in range(node.merge.after, node.length()):
-            host = node.at(index)
-            if id(host) in here:
-                continue
-            for fault, child in host.children.items():
-                if child.position == index:
-                    self._pass_on(node, fault, child.outcome, index)
+    # --- what is foretold -----------------------------------------------------------------------------------------
 
-    def _pass_on(self, guest: Node, fault: Fault, outcome: Outcome, index: int) -> None:
-        tally = self.exploration.tally
-        scenario = Scenario((*guest.scenario.faults, fault), guest.scenario.seed)
-        passed = outcome.passed_on(scenario)
-        tally.reduced[Reduction.SAME_STATE] += 1
-        tally.add(passed)
+    def _foretold(self) -> Iterator[_Task]:
+        """Pass on what is known; what has to be run is handed out."""
+        for node in self.nodes:
+            if node.merge is None:
+                continue
+            for index in range(node.merge.after, node.length()):
+                yield from self._passed_on(node, index)
+
+    def _passed_on(self, node: Node, index: int) -> Iterator[_Task]:
+        host, there = node.at(index)
+        to_run: dict[Fault, Outcome | None] = {}
+        for theirs, child in host.following(there):
+            fault = node.named(theirs, index)
+            scenario = Scenario((*node.scenario.faults, fault), node.scenario.seed)
+            outcome = child.outcome.passed_on(scenario)
+            unsure = child.lasts or not child.outcome.safe
+            if unsure or sampled(scenario):
+                to_run[fault] = None if unsure else outcome
+                continue
+            self.exploration.tally.planned += 1
+            self.exploration.tally.reduced[Reduction.SAME_REST] += 1
+            self.exploration.tally.add(outcome)
+            self._adopt(node, index, fault, child=child, there=there, outcome=outcome)
+        if to_run:
+            self.exploration.tally.planned += len(to_run)
+            foretold = {fault: outcome for fault, outcome in to_run.items() if outcome is not None}
+            yield self._task(node, index, tuple(sorted(to_run)), foretold)
+
+    def _adopt(self, node: Node, index: int, fault: Fault, *, child: Node, there: int, outcome: Outcome) -> None:
+        """Let what is foretold have what follows from the one that foretells it."""
+        merge = Merge(child, index, there, node.shift(index))
+        adopted = Node(outcome.scenario, outcome, index, (), merge=merge)
+        node.children[fault] = adopted
         if not self.last:
-            child = guest.at(index).children[fault]
-            node = Node(scenario, passed, index, (), merge=Merge(child, index))
-            guest.children[fault] = node
-            self._next.append(node)
+            self._next.append(adopted)

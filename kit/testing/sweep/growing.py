@@ -9,15 +9,20 @@ order of `Fault`.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from kit.contract import Role
 from kit.testing.faults import Fault, FaultKind, Point, Scenario
 from kit.testing.runs import Seen
 from kit.testing.sweep.outcome import Outcome
 
 Reached = tuple[Point, tuple[FaultKind, ...]]
 """A point, and what can go wrong there."""
+
+Called = tuple[str, Role]
+"""What is called: an operation's name, and which of its methods."""
 
 
 def reached(seen: Sequence[Seen]) -> tuple[Reached, ...]:
@@ -31,11 +36,31 @@ class Merge:
 
     Attributes:
         node: The other one.
-        after: How many requests had been seen at that moment, by both.
+        after: How many requests this one had seen at that moment.
+        there: How many the other one had seen.
+        shift: How much higher this one's calls are numbered, by operation and role.
     """
 
     node: Node
     after: int
+    there: int
+    shift: Mapping[Called, int] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, node: Node, *, after: int, there: int, points: Sequence[Reached]) -> Merge:
+        """The merge of a run that reached these points."""
+        mine, theirs = _numbers(points[:after]), _numbers(node.points[:there])
+        shift = {place: by for place in mine | theirs if (by := mine.get(place, 0) - theirs.get(place, 0))}
+        return cls(node, after, there, shift)
+
+
+def _numbers(points: Sequence[Reached]) -> dict[Called, int]:
+    """The number of the latest call, by operation and role."""
+    latest: dict[Called, int] = {}
+    for point, _ in points:
+        place = (point.operation, point.role)
+        latest[place] = max(latest.get(place, 0), point.call)
+    return latest
 
 
 @dataclass(eq=False, slots=True)
@@ -46,8 +71,9 @@ class Node:
         scenario: Its faults.
         outcome: What came of it.
         position: The index among the points it reached of the one where its last fault struck.
-        points: What it reached, in order. Empty when it was not run itself.
+        points: What it reached, in order; until the merge, when it was not run itself.
         states: The states it passed through after its last fault, and how many requests had been seen then.
+        lasts: Whether it takes so long that nothing is known of what becomes it (`protocol.horizon`).
         merge: Where it became another scenario's run, if it did.
         children: Those that follow, by their further fault; filled while the next level is explored, unless that is the
             last.
@@ -58,22 +84,41 @@ class Node:
     position: int
     points: tuple[Reached, ...]
     states: Mapping[str, int] = field(default_factory=dict)
+    lasts: bool = False
     merge: Merge | None = None
     children: dict[Fault, Node] = field(default_factory=dict)
 
-    def at(self, index: int) -> Node:
-        """Who stands for this scenario where a further fault strikes at ``index``: itself, or what it has become."""
+    def at(self, index: int) -> tuple[Node, int]:
+        """Who stands for this scenario where a further fault strikes at ``index``, and where that is for them."""
         node = self
-        while node.merge is not None and index >= node.merge.after:
-            node = node.merge.node
-        return node
+        while (merge := node.merge) is not None and index >= merge.after:
+            node, index = merge.node, index - merge.after + merge.there
+        return node, index
+
+    def shift(self, index: int) -> dict[Called, int]:
+        """How much higher its calls are numbered than those of who stands for it at ``index``."""
+        node, shift = self, Counter[Called]()
+        while (merge := node.merge) is not None and index >= merge.after:
+            for place, by in merge.shift.items():
+                shift[place] += by
+            node, index = merge.node, index - merge.after + merge.there
+        return dict(shift)
+
+    def named(self, fault: Fault, index: int) -> Fault:
+        """How this scenario calls a fault of who stands for it at ``index``."""
+        point = fault.point
+        by = self.shift(index).get((point.operation, point.role), 0)
+        return Fault(replace(point, call=point.call + by), fault.kind) if by else fault
+
+    def following(self, index: int) -> Iterator[tuple[Fault, Node]]:
+        """The scenarios with a further fault at ``index``, in the order in which they were explored."""
+        return ((fault, child) for fault, child in tuple(self.children.items()) if child.position == index)
 
     def length(self) -> int:
         """How many points it reached, itself or as what it has become."""
-        node = self
-        while node.merge is not None:
-            node = node.merge.node
-        return len(node.points)
+        if self.merge is None:
+            return len(self.points)
+        return self.merge.after + self.merge.node.length() - self.merge.there
 
 
 def further(

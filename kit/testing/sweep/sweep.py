@@ -221,6 +221,7 @@ class _Ending:
             beyond=len(tally.beyond - tally.reachable),
             endings=dict(sorted(tally.endings.items())),
             violating=tally.violating,
+            checked=tally.checked,
         )
 
 

@@ -57,6 +57,7 @@ class Tally:
     runs: int = 0
     stopped: int = 0
     violating: int = 0
+    checked: int = 0
     reduced: Counter[Reduction] = field(default_factory=Counter)
     endings: Counter[Ending] = field(default_factory=Counter)
     reachable: set[Point] = field(default_factory=set)

@@ -25,6 +25,7 @@ class Reduction(StrEnum):
     SAME_SET = "its faults were run in another order"
     UNREACHED = "its last fault can never strike"
     SAME_STATE = "another run passed through the same state"
+    SAME_REST = "it adds a fault where its run has become another's, and that one was run with the fault"
     SAME_HISTORY = "its worker is lost between two workflow tasks: one replay of the history covers every such place"
 
 
@@ -46,6 +47,7 @@ class Counts:
         beyond: Points that are reached only when the most faults have struck; nothing went wrong there.
         endings: How the scenarios ended.
         violating: Scenarios in which an invariant did not hold.
+        checked: Scenarios that were run to their end although the rest was known, and ended as it was foretold.
         engine: What the engine counted besides.
     """
 
@@ -60,6 +62,7 @@ class Counts:
     beyond: int = 0
     endings: dict[Ending, int] = field(default_factory=dict)
     violating: int = 0
+    checked: int = 0
     engine: dict[str, int] = field(default_factory=dict)
 
 

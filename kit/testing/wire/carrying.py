@@ -19,7 +19,7 @@ Not modelled: a process that dies takes only the one attempt with it, not the ot
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -118,6 +118,8 @@ class Carrier:
         self.controls = controls
         self.seen: list[Seen] = []
         self.story: list[Line] = []
+        self.silent = 0
+        """How many dead attempts there are that the server has not been told of."""
         self.lost = False
         """Whether an attempt died with its worker."""
         self.well = False
@@ -158,17 +160,23 @@ class Carrier:
         return len(self._struck) == len(self.scenario.faults) and not self._late
 
     def state(self) -> bytes:
-        """All that later strikes and numbers depend on: equal states go on equally."""
+        """All that later strikes depend on: equal states go on equally, whatever their calls are numbered."""
         facts = (
-            sorted((name, role.value, number) for (name, role), number in self._numbers.items()),
             sorted((name, str(fault.kind)) for name, fault in self._stopped.items()),
-            sorted((name, role.value, fault.point.call) for (name, role), fault in self._silent.items()),
+            sorted((name, role.value, left) for (name, role), left in self._losing()),
             sorted((name, role.value, key, request) for name, role, key, request in self._refusals),
             sorted((key, str(fault.kind)) for key, fault in self.records.items()),
             sorted(str(fault) for fault in self.unreached()),
             self.well,
         )
         return repr(facts).encode()
+
+    def _losing(self) -> Iterator[tuple[tuple[str, Role], int]]:
+        """Where replies are being lost, and for how many more calls."""
+        for place, fault in self._silent.items():
+            left = fault.point.call + FOR_EVER - 1 - self._numbers[place]
+            if left > 0:
+                yield place, left
 
     def time(self) -> datetime:
         """What time it is for the systems of the world: the server's, as the latest call knew it."""
@@ -297,7 +305,7 @@ class Carrier:
             fault = request.numbered.stopped = self._stopped[request.point.operation] = struck
         if fault is None:
             return
-        self._see(request, fault=fault, outcome=Outcome.NOT_STARTED)
+        self._see(request, fault=fault, outcome=Outcome.NOT_STARTED, kinds=_of_the_start(request.kinds))
         if fault.kind is FaultKind.HELD:
             self.strike(fault, WORKER, f"{request.point} is held back: there is a hold on {request.point.operation}")
             raise NotStarted(FailureKind.HELD, f"a hold is on {request.point.operation}")
@@ -404,12 +412,26 @@ class Carrier:
 
     # -- what was seen ---------------------------------------------------------------------------------------------
 
-    def _see(self, request: Request, *, fault: Fault | None = None, outcome: Outcome | None = None) -> None:
+    def _see(
+        self,
+        request: Request,
+        *,
+        fault: Fault | None = None,
+        outcome: Outcome | None = None,
+        kinds: tuple[FaultKind, ...] | None = None,
+    ) -> None:
         token = request.call.token
         execution = current_execution.get()
         persistent = token.persistent or (execution is not None and execution.undo)
         seen = Seen(
-            request.point, token.workflow_id, token.key, token.attempt, fault, outcome, request.kinds, persistent
+            request.point,
+            token.workflow_id,
+            token.key,
+            token.attempt,
+            fault,
+            outcome,
+            request.kinds if kinds is None else kinds,
+            persistent,
         )
         if request.place == len(self.seen):
             self.seen.append(seen)
@@ -444,6 +466,11 @@ class Carrier:
 
 def _first(faults: dict[FaultKind, Fault], kinds: Iterable[FaultKind]) -> Fault | None:
     return next((faults[kind] for kind in kinds if kind in faults), None) if faults else None
+
+
+def _of_the_start(kinds: Iterable[FaultKind]) -> tuple[FaultKind, ...]:
+    """What can strike a call of which nothing goes out."""
+    return tuple(kind for kind in kinds if kind is FaultKind.CANCEL_BEFORE)
 
 
 def _no_reply() -> NoReturn:

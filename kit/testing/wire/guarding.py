@@ -159,7 +159,7 @@ class _Inbound(ActivityInboundInterceptor):
         try:
             result = await super().execute_activity(input)
         except WorkerLost:
-            await _silence()
+            await self._silence()
         except temporalio.exceptions.FailureError:
             await self._die_recorded(execution)
             raise
@@ -177,9 +177,12 @@ class _Inbound(ActivityInboundInterceptor):
                 text = f"the worker dies after {fault.point} is recorded, before Temporal hears of it"
                 self._carrier.strike(fault, WORKER, text)
                 self._carrier.lost = True
-                await _silence()
+                await self._silence()
 
-
-async def _silence() -> None:
-    """What Temporal hears of a dead worker, until its own timeout ends the attempt."""
-    await asyncio.get_running_loop().create_future()
+    async def _silence(self) -> None:
+        """What Temporal hears of a dead worker, until its own timeout ends the attempt."""
+        self._carrier.silent += 1
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            self._carrier.silent -= 1

@@ -20,6 +20,7 @@ from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.util import await_only
 
+from kit.ledger.schema import EFFECTS_TABLE
 from kit.testing.faults import FaultKind
 from kit.testing.wire.answers import ON_EVERY_WIRE, Answers
 from kit.testing.wire.carrying import Carrier, Request
@@ -77,8 +78,19 @@ class SqlEngine(AsyncEngine):
         source._database.anchor.backup(self._database.anchor)
 
     def dump(self) -> bytes:
-        """All that is in it: equal databases give equal bytes."""
-        return "\n".join(self._database.anchor.iterdump()).encode()
+        """All that is in it: equal databases give equal bytes.
+
+        The kit's own ledger is left out: its rows are told by themselves (`table`).
+        """
+        schema = self.rows("SELECT type, name, sql FROM sqlite_master ORDER BY name")
+        names = [name for kind, name, _ in schema if kind == "table" and name != EFFECTS_TABLE]
+        return repr((schema, [(name, self.table(name)) for name in names])).encode()
+
+    def table(self, name: str) -> list[dict[str, Any]]:
+        """The rows of one table, by column."""
+        found = self._database.anchor.execute(f'SELECT * FROM "{name}"')  # noqa: S608 - a table of this database
+        columns = [column[0] for column in found.description]
+        return [dict(zip(columns, row, strict=True)) for row in found]
 
     def rows(self, statement: str) -> list[tuple[Any, ...]]:
         """What a query finds: the database's own word, read past every wire."""

@@ -66,7 +66,8 @@ async def test_memo_on_state_saves_runs_and_says_how_many() -> None:
 
     verdict, outcomes = await swept(Foreseeing(), depth=2)
 
-    saved = verdict.counts.reduced[Reduction.SAME_STATE]
+    reduced = verdict.counts.reduced
+    saved = reduced[Reduction.SAME_STATE] + reduced.get(Reduction.SAME_REST, 0)
     told = [outcome for outcome in outcomes.values() if outcome.same_as is not None]
     assert verdict.counts.runs < without.counts.runs * 0.6
     assert saved <= len(told)

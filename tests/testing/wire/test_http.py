@@ -314,13 +314,26 @@ async def test_the_same_scenario_tells_the_same_story() -> None:
 
 
 async def test_equal_histories_of_a_wire_are_equal_states() -> None:
-    """The state counts calls and what still lasts, so that a sweep can tell that the rest is known."""
-    quiet, struck = await bench(), await bench("payments.authorize#1:rate_limited")
+    """The state says what still lasts, and not how calls are numbered: by it a sweep knows that the rest is known."""
+    quiet, struck = await bench(), await bench("payments.authorize#1:outage")
     fresh = struck.wire.absorbed
 
     await quiet.act(authorize, AUTHORIZE)
     await struck.act(authorize, AUTHORIZE)
+    down = struck.wire.state()
+    await struck.act(authorize, AUTHORIZE)
 
     assert (fresh, struck.wire.absorbed) == (False, True)
+    assert quiet.wire.state() != down
     assert quiet.wire.state() == struck.wire.state()
-    assert quiet.wire.state() != (await bench()).wire.state()
+
+
+async def test_point_that_is_not_reached_offers_no_fault_that_would_not_strike() -> None:
+    """While nobody answers, a request can only be cancelled before it is made: nothing else would ever strike there."""
+    shop = await bench("payments.authorize#1:outage")
+
+    for _ in range(3):
+        await shop.act(authorize, AUTHORIZE)
+
+    offered = [len(seen.kinds) for seen in shop.wire.seen]
+    assert offered[:2] == [1, 1] < offered[2:]

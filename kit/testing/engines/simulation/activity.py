@@ -98,10 +98,15 @@ class Activity:
         """Whether a worker has an attempt."""
         return self.started_at is not None
 
-    def due(self) -> tuple[object, ...]:
-        """When something happens to it by itself: its limits by kind, and its next attempt."""
+    def due(self) -> list[tuple[int, float]]:
+        """When something happens to it by itself: its limits, by kind, and as kind 0 its next attempt."""
         limits = sorted((int(kind), handle.when()) for kind, handle in self._limits.items())
-        return (*limits, None if self._retry is None else self._retry.when())
+        return limits if self._retry is None else [(0, self._retry.when()), *limits]
+
+    @property
+    def queued(self) -> bool:
+        """Whether an attempt waits for a worker to take it."""
+        return not self.ended and not self.running and self._retry is None
 
     # --- attempts ---------------------------------------------------------------------------------------------------
 

@@ -212,6 +212,10 @@ class Turns:
         self._ready.append(call)
         self._loop.call_soon(self._take)
 
+    def state(self) -> object:
+        """What the seed has left of its choices."""
+        return None if self._chance is None else self._chance.getstate()
+
     def _take(self) -> None:
         index = 0 if self._chance is None else self._chance.randrange(len(self._ready))
         self._ready.pop(index)()

@@ -1,28 +1,74 @@
 """The state of a scenario: everything that the rest of its run depends on, as one digest.
 
 Taken after a workflow task, when every fault has struck and has nothing left to do and no attempt is at work. Two runs
-in one state go on equally, for nothing else decides: the workflow is a function of its history, the server of its runs
-and what is due, the guard of its ledgers, its breakers and limits, and the providers of what `World.state` tells. A part
-that cannot be told (a world that does not say, a ledger that waits for something) is no state: the run is not stopped.
+in one state go on equally, for nothing else decides: the workflow is a function of what it has heard, the server of its
+runs and what is due, the guard of its ledgers, its breakers and limits, and the providers of what `World.state` tells.
+A part that cannot be told (a world that does not say, a ledger that waits for something, two things due at one instant)
+makes the whole no state: the run is not stopped there.
+
+**What is left out of a saga's state**, so that a run that has got over a fault is in the state of one that had none:
+
+- *What time it is.* Everything is told as seen from now: what is due, leases, doubts. How long ago something was
+  settled is left out, and so is how much of the deadline is left: no rule of the kit looks at it before the deadline
+  comes, or a key is forgotten. `kit.testing.engines.protocol.horizon` says when that is, and no state is told later
+  than at `EARLY` of it.
+- *What the workflow does not hear*: the attempts of an activity before the one that ended it.
+- *How many attempts it took*, up to what the retry rules allow, and whether the result was found or made. The workflow
+  reports both, and decides nothing by them.
+- *The numbers of the calls*: they name what a further fault strikes, and nothing else.
+
+Of a workflow that is no saga only what it does not hear is left out: it may look at the clock.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import re
-from collections.abc import Callable, Coroutine, Iterator
+from collections import Counter
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from dataclasses import fields
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from kit.testing.engines.protocol import Cut
+from temporalio.api.enums.v1 import EventType, TimeoutType
+from temporalio.api.history.v1 import HistoryEvent
+
+from kit.contract import Role
+from kit.errors import Outcome
+from kit.ledger import Entry, State
+from kit.ledger.schema import EFFECTS_TABLE
+from kit.testing.engines.protocol import Cut, horizon
 from kit.testing.engines.simulation.activity import Activity
+from kit.testing.engines.simulation.clock import EPOCH
 from kit.testing.engines.simulation.execution import Execution
+from kit.testing.faults import FaultKind
+from kit.testing.runs import Seen
+from kit.testing.wire.sql import SqlEngine
+from kit.testing.world import Subject
 from kit.worker.guard import Guard
+from kit.worker.work import UNDO_KEY_SUFFIX
+from kit.workflow import SagaWorkflow
 
 if TYPE_CHECKING:
     from kit.testing.engines.simulation.scene import Scene
 
+EARLY: Final = 1 / 8
+"""Of the horizon: later states are not told."""
+
 _OWNER: Final = re.compile(rb"[0-9a-f]{32}-[0-9a-f]+-\d+")
 """What makes the owner of a row unlike any other, in this process and in every other; nothing depends on its value."""
+
+_SETTLED: Final = frozenset({State.DONE, State.UNDONE, State.VOID})
+_OF_THE_PAST: Final = frozenset({"owner", "first_claimed_at", "updated_at", "expires_at", "attempts", "revision"})
+"""What no rule looks at once a row is settled (`kit.ledger.states`)."""
+
+_INSTANT: Final = re.compile(r".*_(at|until|since)")
+_MICROSECOND: Final = timedelta(microseconds=1)
+_UNIX: Final = datetime(1970, 1, 1, tzinfo=EPOCH.tzinfo)
+
+_LIMITS: Final = ("schedule_to_close_timeout", "schedule_to_start_timeout")
+"""What is left of the deadline, in what a saga asks for."""
 
 
 class Foreseen(Exception):
@@ -42,33 +88,247 @@ class Foresight:
 
     def __init__(self, known: Callable[[str, int], bool]) -> None:
         self._known = known
+        self._teller: _Teller | None = None
         self.cut: Cut | None = None
 
-    def look(self, scene: Scene) -> None:
-        """A workflow task is done: is the rest known?"""
+    def look(self, scene: Scene, latest: Execution) -> None:
+        """A workflow task of the ``latest`` run is done: is the rest known?"""
         if self.cut is not None or not scene.wire.absorbed or not scene.calm:
             return
-        state = state_of(scene)
+        if self._teller is None:
+            self._teller = _Teller(scene)
+        state = self._teller.state(latest)
         if state is not None and self._known(state, len(scene.wire.seen)):
             self.cut = Cut(state, tuple(scene.wire.seen))
 
 
-def state_of(scene: Scene) -> str | None:
-    """The state of a scenario, 32 hexadecimal digits; ``None`` when a part of it cannot be told."""
-    providers = _at_once(scene.world.state())
-    rows = _at_once(scene.world.rows(*(run.id for run in scene.server.executions)))
-    if providers is None or rows is None:
-        return None
-    digest = hashlib.blake2b(digest_size=16)
-    digest.update(_OWNER.sub(b"", providers))
-    digest.update(_OWNER.sub(b"", repr(rows).encode()))
-    digest.update(scene.wire.state())
-    digest.update(repr([(one.point, one.workflow_id, one.key, one.attempt) for one in scene.wire.seen]).encode())
-    digest.update(repr((scene.loop.time(), scene.version, sorted(_gates(scene)))).encode())
-    for run in scene.server.executions:
-        digest.update(run.log.proto().SerializeToString(deterministic=True))
-        digest.update(repr(_waits(run)).encode())
-    return digest.hexdigest()
+class _Teller:
+    """Tells the states of one scenario."""
+
+    def __init__(self, scene: Scene) -> None:
+        self._scene = scene
+        limit = horizon(scene.subject)
+        self._until = None if limit is None else limit.total_seconds() * EARLY
+        self._caps = _caps(scene.subject)
+        self._guards = _guards(scene)
+        self._heard: dict[str, list[str]] = {}
+
+    def state(self, latest: Execution) -> str | None:
+        """The state now, 32 hexadecimal digits; ``None`` when a part of it cannot be told."""
+        scene = self._scene
+        if (self._until is not None and scene.loop.time() > self._until) or not self._orderly(latest):
+            return None
+        providers, rows = _at_once(scene.world.state()), self._rows()
+        if providers is None or rows is None or not self._guards:
+            return None
+        digest = hashlib.blake2b(_OWNER.sub(b"", providers), digest_size=16)
+        parts = (
+            rows,
+            scene.wire.state(),
+            scene.version,
+            None if self._until is not None else scene.loop.time(),
+            scene.server.turns.state(),
+            sorted(self._gates()),
+            sorted(map(repr, self._way())),
+            [(run.id, self._events(run), self._waits(run)) for run in scene.server.executions],
+        )
+        digest.update(_OWNER.sub(b"", repr(parts).encode()))
+        return digest.hexdigest()
+
+    # --- what was ------------------------------------------------------------------------------------------------
+
+    def _events(self, run: Execution) -> list[str]:
+        """What the workflow has heard and asked for."""
+        heard = self._heard.setdefault(run.run_id, [])
+        events = run.log.events
+        del heard[len(events) :]
+        if self._until is None:
+            heard += [_as_it_is(event) for event in events[len(heard) :]]
+        else:
+            heard += [self._without_time(event, run) for event in events[len(heard) :]]
+        return heard
+
+    def _without_time(self, event: HistoryEvent, run: Execution) -> str:
+        field = event.WhichOneof("attributes") or ""
+        attributes = getattr(event, field)
+        if field == "activity_task_started_event_attributes":
+            return field
+        if field == "activity_task_completed_event_attributes":
+            asked = run.log.events[attributes.scheduled_event_id - 1].activity_task_scheduled_event_attributes
+            results = [self._result(payload.data, asked.activity_type.name) for payload in attributes.result.payloads]
+            return f"{field} {attributes.scheduled_event_id} {results}"
+        if field == "activity_task_scheduled_event_attributes":
+            asked = type(attributes)()
+            asked.CopyFrom(attributes)
+            for limit in _LIMITS:
+                asked.ClearField(limit)
+            attributes = asked
+        return f"{field} {attributes.SerializeToString(deterministic=True)!r}"
+
+    def _result(self, document: bytes, activity: str) -> object:
+        """A result without how it came about, unless that is worth an invariant's word."""
+        told = json.loads(document) if document else None
+        if not isinstance(told, dict) or "attempts" not in told:
+            return document
+        attempts, _ = told.pop("attempts"), told.pop("source", None)
+        return sorted(told.items(), key=str), max(0, attempts - self._caps.get(activity, 0))
+
+    def _way(self) -> Iterator[tuple[object, ...]]:
+        """What the built-in invariants ask for of the way that led here: see `kit.testing.invariants`."""
+        seen = self._scene.wire.seen
+        if self._until is None:
+            yield from ((str(one.point), one.workflow_id, one.key, one.attempt, one.outcome) for one in seen)
+        acted = {(one.point.operation, one.key) for one in seen if _may_have_acted(one)}
+        undone = {(one.point.operation, one.key.removesuffix(UNDO_KEY_SUFFIX)) for one in seen if _undoes(one)}
+        yield from (("acted", *place) for place in acted)
+        yield from (("undone", *place) for place in undone - acted)
+        for place, number in Counter(_refusals(seen)).items():
+            yield "refused", *place, number
+        at_work = {
+            activity.asked.activity_type.name
+            for run in self._scene.server.executions
+            for activity in run.activities.values()
+        }
+        tries = Counter((one.workflow_id, one.point.operation, one.key) for one in seen if not one.persistent)
+        for (run, operation, key), number in tries.items():
+            cap = 0 if operation in at_work else self._caps.get(operation, 0)
+            if number > cap:
+                yield "tried", run, operation, key, number
+
+    # --- what is --------------------------------------------------------------------------------------------------
+
+    def _rows(self) -> list[object] | None:
+        """What the ledgers say, told at once; ``None`` when one of them cannot."""
+        scene, found = self._scene, []
+        for run in scene.server.executions:
+            rows = _at_once(scene.world.ledger.of_saga(run.id))
+            if rows is None:
+                return None
+            found += [self._row({field.name: getattr(row, field.name) for field in fields(Entry)}) for row in rows]
+        databases = {id(one): one for each in scene.world.connectors if (one := each.database) is not None}
+        for database in databases.values():
+            if not isinstance(database.engine, SqlEngine):
+                return None
+            found += [self._row(row) for row in database.engine.table(EFFECTS_TABLE)]
+        return found
+
+    def _row(self, row: Mapping[str, Any]) -> object:
+        past = _OF_THE_PAST if self._until is not None and State(row["state"]) in _SETTLED else ()
+        return [(name, self._from_now(name, value)) for name, value in row.items() if name not in past]
+
+    def _from_now(self, name: str, value: Any) -> Any:
+        """An instant as it is seen from now."""
+        if value is None or not _INSTANT.fullmatch(name):
+            return value
+        micros = (value - _UNIX) // _MICROSECOND if isinstance(value, datetime) else value
+        return micros - (self._scene.loop.now() - _UNIX) // _MICROSECOND
+
+    def _gates(self) -> Iterator[tuple[object, ...]]:
+        """What the worker's guard counts."""
+        now = self._scene.loop.time()
+        for guard in self._guards:
+            for name, gate in guard._gates.items():
+                breaker, limiter = gate.breaker, gate.limiter
+                opened = None if breaker is None or breaker._opened_at is None else breaker._opened_at - now
+                yield (
+                    name,
+                    None if breaker is None else (breaker._failures, breaker._trial, opened),
+                    # A schedule that has been caught up with is as good as one that was never used.
+                    None if limiter is None else max(0.0, limiter._next - now),
+                )
+
+    # --- what will be ---------------------------------------------------------------------------------------------
+
+    def _waits(self, run: Execution) -> tuple[object, ...]:
+        now = self._scene.loop.time()
+        timers = sorted((timer, _rounded(handle.when() - now)) for timer, (_, handle) in run.timers.items())
+        activities = [self._attempts(activity) for _, activity in sorted(run.activities.items())]
+        return run.open, run.stuck, run.cancel_requested, timers, activities, sorted(run.children)
+
+    def _attempts(self, activity: Activity) -> tuple[object, ...]:
+        now = self._scene.loop.time()
+        beaten = activity.heartbeat.SerializeToString(deterministic=True) if activity.heartbeat else b""
+        due = [(kind, _rounded(when - now)) for kind, when in activity.due() if self._until is None or kind in _OWN]
+        failure = activity.last_failure.SerializeToString(deterministic=True) if activity.last_failure else b""
+        return (
+            activity.event.event_id,
+            activity.attempt,
+            activity.running,
+            activity.cancel_requested,
+            _rounded(activity.queued_at - now),
+            beaten,
+            failure,
+            due,
+        )
+
+    def _orderly(self, latest: Execution) -> bool:
+        """Whether the order of what comes next is told by what is told: of two things at one instant it is not."""
+        due: list[float] = []
+        ready = 0
+        for run in self._scene.server.executions:
+            if run.starting or any(not update.done.done() for update in run.updates.values()):
+                return False
+            ready += run.task_due
+            due += [_rounded(handle.when()) for _, handle in run.timers.values()]
+            for activity in run.activities.values():
+                if activity.with_cancel is not None:
+                    return False
+                # Those that this task has asked for come after everything else, in the order of its commands.
+                ready += activity.queued and not (run is latest and activity.event.event_id > _last_task(run))
+                due += [_rounded(when) for kind, when in activity.due() if kind in _OWN]
+        return ready <= 1 and len(set(due)) == len(due)
+
+
+_OWN: Final = frozenset({0, TimeoutType.TIMEOUT_TYPE_START_TO_CLOSE, TimeoutType.TIMEOUT_TYPE_HEARTBEAT})
+"""What an activity waits for besides its deadline: its next attempt, and the limits of this one."""
+
+
+def _last_task(run: Execution) -> int:
+    """The event with which the run's last workflow task was completed."""
+    completed = EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED
+    return next((event.event_id for event in reversed(run.log.events) if event.event_type == completed), 0)
+
+
+def _rounded(seconds: float) -> float:
+    """To a microsecond: the same instant may have come about by another sum."""
+    return round(seconds, 6)
+
+
+def _as_it_is(event: HistoryEvent) -> str:
+    if event.WhichOneof("attributes") == "activity_task_started_event_attributes":
+        return "activity_task_started_event_attributes"
+    return repr(event.SerializeToString(deterministic=True))
+
+
+def _caps(subject: Subject) -> dict[str, int]:
+    """The most attempts that any retry rule of an operation allows: fewer are no invariant's business."""
+    sagas = [one for one in (subject.workflow, *subject.others) if issubclass(one, SagaWorkflow)]
+    operations = {name: found for saga in sagas for name, found in saga.__saga__.operations.items()}
+    return {
+        name: max((rule.attempts for rule in operation.dependency.retry.values() if rule.attempts), default=0)
+        for name, operation in operations.items()
+    }
+
+
+def _may_have_acted(one: Seen) -> bool:
+    return one.point.role is Role.ACTION and one.outcome not in (Outcome.REFUSED, Outcome.NOT_STARTED)
+
+
+def _undoes(one: Seen) -> bool:
+    return one.point.role is Role.COMPENSATION
+
+
+def _refusals(seen: Iterable[Seen]) -> Iterator[tuple[str, ...]]:
+    for one in seen:
+        if one.fault is not None and one.fault.kind is FaultKind.REFUSED and one.outcome is Outcome.REFUSED:
+            yield one.workflow_id, one.point.operation, one.point.role.value, str(one.point.request), one.key
+
+
+def _guards(scene: Scene) -> list[Guard]:
+    cells = (cell for activity in scene.activities for cell in getattr(activity, "__closure__", None) or ())
+    return list(
+        {id(cell.cell_contents): cell.cell_contents for cell in cells if isinstance(cell.cell_contents, Guard)}.values()
+    )
 
 
 def _at_once(telling: Coroutine[Any, Any, Any]) -> Any:
@@ -79,41 +339,3 @@ def _at_once(telling: Coroutine[Any, Any, Any]) -> Any:
         return done.value
     telling.close()
     return None
-
-
-def _waits(run: Execution) -> tuple[object, ...]:
-    timers = sorted((timer, handle.when()) for timer, (_, handle) in run.timers.items())
-    activities = [_attempts(activity) for _, activity in sorted(run.activities.items())]
-    return run.open, run.stuck, run.cancel_requested, timers, activities, sorted(run.children), sorted(run.starting)
-
-
-def _attempts(activity: Activity) -> tuple[object, ...]:
-    beaten = activity.heartbeat.SerializeToString(deterministic=True) if activity.heartbeat else b""
-    return (
-        activity.event.event_id,
-        activity.attempt,
-        activity.running,
-        activity.ended,
-        activity.cancel_requested,
-        activity.queued_at,
-        beaten,
-        activity.due(),
-    )
-
-
-def _gates(scene: Scene) -> Iterator[tuple[object, ...]]:
-    """What the worker's guard counts."""
-    guards = {
-        id(cell.cell_contents): cell.cell_contents
-        for activity in scene.activities
-        for cell in getattr(activity, "__closure__", None) or ()
-        if isinstance(cell.cell_contents, Guard)
-    }
-    for guard in guards.values():
-        for name, gate in guard._gates.items():
-            breaker, limiter = gate.breaker, gate.limiter
-            yield (
-                name,
-                breaker and (breaker._failures, breaker._opened_at, breaker._trial),
-                limiter and limiter._next,
-            )

@@ -124,8 +124,8 @@ class Scene:
 
     @property
     def calm(self) -> bool:
-        """Whether no attempt is at work. One that died with its worker, or waits for the next, is not."""
-        return self._working.running == 0
+        """Whether no attempt is at work, or about to report. Dead ones are not, nor those that wait for their time."""
+        return self.server.alive == self.wire.silent
 
     @property
     def version(self) -> str:
@@ -254,7 +254,7 @@ class Scene:
     def _boundary(self, run: SimulatedHandle) -> None:
         self._tasks += 1
         if self._foresight is not None:
-            self._foresight.look(self)
+            self._foresight.look(self, run.execution)
         self._stir()
 
     def _stir(self, *, idle: bool = False) -> bool:

@@ -269,6 +269,11 @@ class SimulatedServer:
         if not task.cancelled() and (error := task.exception()) is not None:
             self.loop.fail(error)  # the simulation's own: what an activity raises is reported
 
+    @property
+    def alive(self) -> int:
+        """How many attempts have neither ended nor been given up by their worker, dead ones included."""
+        return sum(not task.done() for task in self._attempts)
+
     def boundary(self, run: Execution) -> None:
         """A workflow task is done."""
         self.tasks += 1
