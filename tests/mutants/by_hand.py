@@ -237,14 +237,14 @@ IN_SAGAS_BY_HAND: Final = (
         "undo_not_shielded",
         "the undo is awaited like everything else.",
         UndoNotShielded,
-        caught="payments.capture#1:refused+payments.authorize.undo#1:cancel_before",
+        caught="payments.authorize.undo#1:cancel_before+payments.capture#1:refused",
         breaks="ended without success: nothing is left",
     ),
     _fault(
         "shield_awaited_once",
         "`await asyncio.shield(undo())`, once.",
         ShieldAwaitedOnce,
-        caught="payments.capture#1:refused+payments.authorize.undo#1:cancel_during",
+        caught="payments.authorize.undo#1:cancel_during+payments.capture#1:refused",
         breaks="ended without success: nothing is left",
     ),
     _fault(

@@ -104,7 +104,7 @@ IN_PAYMENTS: Final = (
                 "            # What an earlier",
             ),
         ),
-        caught="payments.capture#1:refused+payments.authorize.undo#1:refused",
+        caught="payments.authorize.undo#1:refused+payments.capture#1:refused",
         breaks="ended without success: nothing is left",
     ),
     Mutant(

@@ -53,6 +53,7 @@ def test_the_scenario_named_catches_the_mutant(mutant: Mutant) -> None:
     """A seeded fault breaks the invariant in its scenario, and a sweep comes to that scenario by itself."""
     run = run_of(mutant, mutant.caught or "")
 
+    assert str(run.scenario) == mutant.caught
     assert run.unreached == ()
     assert mutant.breaks in {violation.invariant for violation in run.violations}
     assert sweep_comes_to(mutant, run)
