@@ -201,6 +201,7 @@ def test_the_other_version_is_off_the_import_path(tmp_path: Path, monkeypatch: p
     assert replace(VERSION, folder=old, other=new).environment()[OTHER] == str(new)
 
 
+@pytest.mark.slow
 def test_a_version_that_is_not_running_says_what_it_said_last(repository: Path, tmp_path: Path) -> None:
     """A worker that cannot be started is an error with the last line of its log."""
     code = replace(VERSION, folder=tmp_path, visitors=_visitor(tmp_path))

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from temporalio.api.common.v1 import Payload
-from temporalio.api.enums.v1 import WorkflowTaskFailedCause
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
 from temporalio.common import RawValue
 from temporalio.testing import WorkflowEnvironment
@@ -25,18 +24,15 @@ from temporalio.testing import WorkflowEnvironment
 from kit.errors import DefinitionError
 from kit.testing.gates.histories import Recording, file_name, of_events
 from kit.testing.gates.replaying import name_of
+from kit.testing.gates.rollback.looking import carried, ending, has_task, parked, refused, stands
 from kit.testing.gates.rollback.stage import Stage
 from kit.testing.gates.rollback.versions import Version
 from kit.testing.runs import Ending
 from kit.testing.server import start_time_skipping
 from kit.worker import ReliabilityPlugin
-from kit.workflow import COMPENSATED, PARKED_MEMO
 
 PATIENCE: Final = timedelta(seconds=60)
 """How long a run may take in real time. Time is skipped: what takes longer hangs."""
-
-ATTEMPTS: Final = 12
-"""After so many failed attempts an activity is taken to fail for ever; the guard waits out less."""
 
 _LOOK: Final = 0.02  # seconds between two looks at a run
 _READY: Final = 60.0  # seconds that a worker may take to come up on a slow and busy machine
@@ -225,9 +221,9 @@ class Theatre:
                 look = await handle.describe()
                 if look.status is not WorkflowExecutionStatus.RUNNING:
                     break
-                if tasks is not None and await _carried(handle) >= tasks and _has_task(look):
+                if tasks is not None and await carried(handle) >= tasks and has_task(look):
                     break
-                if tasks is None and (_stands(look) or await _parked(look)):
+                if tasks is None and (stands(look) or await parked(look) or await refused(handle, look)):
                     break
                 await asyncio.sleep(_LOOK)
             await worker.do("end")
@@ -235,30 +231,33 @@ class Theatre:
     async def _concluded(self, handle: WorkflowHandle[Any, Any], scenario: str, number: int) -> Finished:
         look = await handle.describe()
         history = await handle.fetch_history()
-        ending, why = await _ending(look, history.events)
-        wrong = tuple(await self.stage.check(scenario, number, ending))
+        how, why = await ending(look, history.events)
+        wrong = tuple(await self.stage.check(scenario, number, how))
         recording = of_events(
             f"stage/{file_name(scenario)}",
             history.events,
             workflow_id=handle.id,
             scenario=scenario,
-            ending=ending.value,
+            ending=how.value,
         )
-        return Finished(ending, why, wrong, recording)
+        return Finished(how, why, wrong, recording)
 
 
 @contextmanager
 def _aside(log: Path) -> Iterator[None]:
     """What a process that is started here prints goes to a file: standard output is for the report."""
     sys.stdout.flush()
-    kept = os.dup(1)
+    sys.stderr.flush()
+    kept = {number: os.dup(number) for number in (1, 2)}
     try:
         with log.open("wb") as written:
-            os.dup2(written.fileno(), 1)
+            for number in kept:
+                os.dup2(written.fileno(), number)
         yield
     finally:
-        os.dup2(kept, 1)
-        os.close(kept)
+        for number, copy in kept.items():
+            os.dup2(copy, number)
+            os.close(copy)
 
 
 def _connection(client: Client, folder: Path) -> dict[str, str]:
@@ -273,55 +272,3 @@ def _connection(client: Client, folder: Path) -> dict[str, str]:
         "NO_PROXY": "127.0.0.1,localhost",
         "no_proxy": "127.0.0.1,localhost",
     }
-
-
-async def _carried(handle: WorkflowHandle[Any, Any]) -> int:
-    events = (await handle.fetch_history()).events
-    return sum(event.HasField("workflow_task_completed_event_attributes") for event in events)
-
-
-def _has_task(look: Any) -> bool:
-    return bool(look.raw_description.HasField("pending_workflow_task"))
-
-
-async def _parked(look: Any) -> bool:
-    return bool((await look.memo()).get(PARKED_MEMO))
-
-
-def _stands(look: Any) -> str:
-    """Why a run will not go on by itself; empty when it may."""
-    raw = look.raw_description
-    if raw.HasField("pending_workflow_task") and raw.pending_workflow_task.attempt > 2:
-        return "its workflow task fails again and again"
-    for activity in raw.pending_activities:
-        if activity.attempt > ATTEMPTS:
-            said = " ".join(activity.last_failure.message.split())
-            return f"{activity.activity_type.name} fails again and again: {said}"
-    return ""
-
-
-async def _ending(look: Any, events: Any) -> tuple[Ending, str]:
-    match look.status:
-        case WorkflowExecutionStatus.COMPLETED:
-            return Ending.COMPLETED, ""
-        case WorkflowExecutionStatus.CANCELED:
-            return Ending.CANCELLED, ""
-        case WorkflowExecutionStatus.FAILED:
-            failure = events[-1].workflow_execution_failed_event_attributes.failure
-            kind = failure.application_failure_info.type
-            said = " ".join(failure.message.split())
-            return (Ending.COMPENSATED, said) if kind == COMPENSATED else (Ending.FAILED, f"{kind}: {said}")
-        case WorkflowExecutionStatus.RUNNING if await _parked(look):
-            return Ending.PARKED, "it waits for a person"
-        case _:
-            return Ending.STUCK, _task_failure(events) or _stands(look) or "it did not end in time"
-
-
-def _task_failure(events: Any) -> str:
-    """Why the last workflow task failed that did, in the server's record."""
-    for event in reversed(events):
-        if event.HasField("workflow_task_failed_event_attributes"):
-            told = event.workflow_task_failed_event_attributes
-            cause = WorkflowTaskFailedCause.Name(told.cause).removeprefix("WORKFLOW_TASK_FAILED_CAUSE_").lower()
-            return f"{cause.replace('_', ' ')} at event {event.event_id}: {' '.join(told.failure.message.split())}"
-    return ""
