@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from kit.errors import DefinitionError
 from kit.ledger import Entry, Ledger, MemoryLedger
-from kit.testing.runs import Run, Truth
+from kit.testing.runs import Ending, Run, Truth
 from kit.testing.wire import Wire
 from kit.worker import Connector
 from kit.workflow import Task
@@ -142,6 +142,8 @@ class Subject:
         invariants: The user's own, besides the built-in ones.
         previous: The same workflow as the previous version wrote it, for hand-overs.
         others: Further workflows the worker must have, such as children.
+        ending: How the run ends when nothing goes wrong but what the world itself does: a world that has sold out, to
+            see that its runs are compensated under every fault.
 
     Raises:
         DefinitionError: The workflow does not take the request, the world cannot be built, or what stands among the
@@ -154,6 +156,7 @@ class Subject:
     invariants: tuple[Invariant, ...] = ()
     previous: type | None = None
     others: tuple[type, ...] = ()
+    ending: Ending = Ending.COMPLETED
 
     def __post_init__(self) -> None:
         """Refuse what no engine could run."""

@@ -22,9 +22,12 @@ _SAID: Final = {
 
 
 def completes(case: Case) -> Iterator[str]:
-    """Without a fault a run completes."""
-    if not case.run.scenario.faults and case.run.ending is not Ending.COMPLETED:
-        yield f"nothing went wrong, and the run ended {case.run.ending.value}: {case.run.error or _questions(case)}"
+    """Without a fault a run ends as its subject says: it completes."""
+    run, expected = case.run, case.subject.ending
+    parked_before = case.when == "end" and run.tasks  # then it was judged when it parked
+    if not run.scenario.faults and run.ending is not expected and not parked_before:
+        wanted = "" if expected is Ending.COMPLETED else f", not {expected.value}"
+        yield f"nothing went wrong, and the run ended {run.ending.value}{wanted}: {run.error or _questions(case)}"
 
 
 def ends(case: Case) -> Iterator[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from kit.errors import DefinitionError
@@ -103,14 +103,7 @@ def _subject(
                 rule="a Subject brings its own request and world",
                 fix="pass either a Subject, or a workflow class with request and world",
             )
-        return Subject(
-            subject.workflow,
-            subject.request,
-            subject.world,
-            (*subject.invariants, *invariants),
-            subject.previous,
-            subject.others,
-        )
+        return replace(subject, invariants=(*subject.invariants, *invariants))
     if world is None:
         raise DefinitionError(
             f"sweep of {subject.__name__}",
