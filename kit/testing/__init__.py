@@ -3,15 +3,16 @@
 from kit.testing.conformance import check_connector
 from kit.testing.faults import FaultKind, Point, Scenario
 from kit.testing.promises import ConformanceError, ConformanceReport, Fault, Oracle, Promise
-from kit.testing.runs import Ending, Run, Truth
+from kit.testing.runs import Ending, Run, Seen, Truth, Violation
 from kit.testing.server import start_time_skipping, temporal_binary
-from kit.testing.sweep import SweepFailed, Verdict, run_scenario, sweep, write_test
+from kit.testing.sweep import Counterexample, SweepFailed, Verdict, run_scenario, sweep, write_test
 from kit.testing.wire import Wire
 from kit.testing.world import Invariant, Subject, World
 
 __all__ = [
     "ConformanceError",
     "ConformanceReport",
+    "Counterexample",
     "Ending",
     "Fault",
     "FaultKind",
@@ -21,10 +22,12 @@ __all__ = [
     "Promise",
     "Run",
     "Scenario",
+    "Seen",
     "Subject",
     "SweepFailed",
     "Truth",
     "Verdict",
+    "Violation",
     "Wire",
     "World",
     "check_connector",

@@ -108,7 +108,7 @@ def test_every_fence_is_closed() -> None:
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_every_block_says_its_language(page: Path) -> None:
     """A block without a language is neither checked nor coloured."""
-    assert {block.language for block in blocks(page)} <= {"python", "sh", "text"}
+    assert {block.language for block in blocks(page)} <= {"python", "sh", "text", "toml", "yaml", "mermaid"}
 
 
 def test_every_room_is_in_the_design() -> None:

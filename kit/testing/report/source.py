@@ -5,11 +5,13 @@ from __future__ import annotations
 import linecache
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from kit.testing.report import words
 
-AROUND = 2
-"""How many lines are shown before and after the one that is meant."""
+BEFORE: Final = 2
+AFTER: Final = 6
+"""How many lines are shown around the one that is meant: a call of several lines begins there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,6 @@ def excerpt(source: str) -> Excerpt:
     line = int(number) if number.isdecimal() else 0
     where = f"{words.place(file)}:{number}" if file else source
     found = linecache.getlines(str(Path(file))) if file and line else []
-    first = max(1, line - AROUND)
-    shown = tuple((first + index, text.rstrip()) for index, text in enumerate(found[first - 1 : line + AROUND]))
+    first = max(1, line - BEFORE)
+    shown = tuple((first + index, text.rstrip()) for index, text in enumerate(found[first - 1 : line + AFTER]))
     return Excerpt(where, line, shown)

@@ -14,6 +14,7 @@ from kit.testing.sweep.verdict import Cell, Counterexample, Counts, Difference, 
 from kit.testing.wire import Wire
 from kit.testing.world import Subject, World
 from kit.workflow import Choice, RunSummary, Status, Task
+from tests.worlds.checkout import REQUEST
 from workflows import checkout
 from workflows.checkout import Checkout
 
@@ -196,4 +197,4 @@ def verdict(*, safe: bool = False) -> Verdict:
 
 def report(*, safe: bool = False) -> Report:
     """The same with its subject."""
-    return Report(verdict(safe=safe), Subject(Checkout, None, no_world))
+    return Report(verdict(safe=safe), Subject(Checkout, REQUEST, no_world))
