@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 import itertools
 import sqlite3
+import weakref
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, ClassVar, Final, Self
 
@@ -157,9 +158,17 @@ class _Database:
 
     def _open(self) -> sqlite3.Connection:
         raw = sqlite3.connect(self._name, uri=True, timeout=0, check_same_thread=False)
-        for name, function in self._functions.items():
-            raw.create_function(name, 0, function)
+        # SQLite holds its functions where the garbage collector does not look, and they usually know the world, which
+        # knows this: held weakly, it all goes with the scenario.
+        alive = weakref.ref(self)
+        for name in self._functions:
+            raw.create_function(name, 0, functools.partial(_call, alive, name))
         return raw
+
+
+def _call(alive: weakref.ref[_Database], name: str) -> Any:
+    database = alive()
+    return None if database is None else database._functions[name]()
 
 
 async def _nothing() -> None:

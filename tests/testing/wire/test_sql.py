@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
 
 import pytest
 from sqlalchemy import text
@@ -12,7 +14,7 @@ from activities.orders.contract import CartStatus, Order, OrderStatus, create
 from kit.contract import FailureKind, Outcome
 from kit.testing.faults import FaultKind
 from kit.testing.wire import WorkerLost
-from kit.testing.wire.sql import SqlTemplate
+from kit.testing.wire.sql import SqlEngine, SqlTemplate
 from tests.testing.wire.bench import CREATE, bench
 from tests.worker.world import clock
 from tests.worlds.checkout import CART, ORDER
@@ -182,3 +184,24 @@ async def test_a_template_fills_only_engines_of_a_wire() -> None:
     with pytest.raises(TypeError, match=r"is not an engine of Wire\.sql"):
         await SqlTemplate(build).copy_to(engine)
     await engine.dispose()
+
+
+def test_a_database_goes_with_what_it_knows() -> None:
+    """A world whose own methods are functions of its database goes with its scenario."""
+
+    class Shop:
+        def __init__(self) -> None:
+            self.engine = SqlEngine(functions={"told": self.told})
+
+        def told(self) -> str:
+            return "told"
+
+    shop = Shop()
+    rows = shop.engine.rows("SELECT told()")
+    alive = weakref.ref(shop)
+
+    del shop
+    gc.collect()
+
+    assert rows == [("told",)]
+    assert alive() is None
