@@ -1,4 +1,4 @@
-"""``python -m tests.benchmarks [saga|ledger|all] [--json] [--quick] [--strict]``.
+"""``python -m tests.benchmarks [saga|ledger|proof|all] [--json] [--quick] [--strict]``.
 
 Ends with 1 when the counts of a history differ (or, with ``--strict``, when a target is missed), else with 0: a missed
 speed on somebody's busy machine is told, and is no failure.
@@ -16,7 +16,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tests.benchmarks import ledger, saga
+from tests.benchmarks import engines, ledger, saga, sweeps
 from tests.benchmarks.report import Report
 
 
@@ -30,6 +30,9 @@ async def measure(what: str, *, quick: bool) -> Report:
         report.add("saga", *await saga.run(saga.QUICK if quick else saga.FULL))
     if what in ("ledger", "all"):
         report.add("ledger", *await ledger.run(ledger.QUICK if quick else ledger.FULL))
+    if what in ("proof", "all"):
+        report.add("engines", *await engines.run(engines.QUICK if quick else engines.FULL))
+        report.add("sweeps", *await sweeps.run(sweeps.QUICK if quick else sweeps.FULL))
     return report
 
 
@@ -49,7 +52,7 @@ def _stdout_for_us() -> Iterator[None]:
 def main() -> int:
     """The command; returns its exit code."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description="The kit beside plain Temporal.")
-    parser.add_argument("what", nargs="?", choices=("saga", "ledger", "all"), default="all")
+    parser.add_argument("what", nargs="?", choices=("saga", "ledger", "proof", "all"), default="all")
     parser.add_argument("--json", action="store_true", help="one machine-readable document instead of tables")
     parser.add_argument("--quick", action="store_true", help="a few of each, to see that it runs: no numbers to quote")
     parser.add_argument("--strict", action="store_true", help="exit code 1 when any target is missed")

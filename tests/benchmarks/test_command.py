@@ -25,3 +25,19 @@ def test_the_kit_schedules_what_a_hand_written_saga_schedules() -> None:
     }
     assert len(variants) == 4
     assert counts == {(35, 5, 0)}
+
+
+@pytest.mark.slow
+def test_the_proof_is_measured_on_both_engines() -> None:
+    """Scenarios run in turns on the simulation and on the real server, and a sweep and its memory are measured."""
+    command = [sys.executable, "-m", "tests.benchmarks", "proof", "--quick", "--json"]
+
+    ended = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2], timeout=300)
+
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    found = json.loads(ended.stdout)
+    assert found["engines"]["simulation"]["per_second"]["median"] > 0
+    assert found["engines"]["server"]["per_second"]["median"] > 0
+    assert [timed["safe"] for timed in found["sweeps"]["sweeps"].values()] == [True]
+    assert found["sweeps"]["memory"]["megabytes"] > 0
+    assert {target["name"] for target in found["targets"]} >= {"simulation / server engine", "memory, MB"}
