@@ -155,6 +155,7 @@ async def test_a_duplicate_start_runs_beside_it(runs: dict[str, Run]) -> None:
     """Both runs end, and the effects are there once."""
     run = runs["started_again"]
 
+    assert [(duplicate.workflow_id, duplicate.ending) for duplicate in run.duplicates] == [("sweep-again", COMPLETED)]
     assert any(line.text == "sweep-again: completed" for line in run.story)
     assert len({effect.key for effect in run.truth}) == len(run.truth)
 

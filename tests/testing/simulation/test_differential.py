@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
 from typing import Final
 
 import pytest
@@ -28,10 +29,10 @@ limit that is not part of the plan; a defect of the simulation differs each time
 pytestmark = pytest.mark.slow
 
 
-def differences(seeds: range) -> list[str]:
-    """How the two differ, a paragraph for each plan in which they do."""
-    said = {seed: run_virtually(simulated(plan(seed)))[0] for seed in seeds}
-    return asyncio.run(_differences(said))
+@pytest.fixture(scope="module")
+def carried_out() -> dict[int, tuple[Facts, list[WorkflowHistory]]]:
+    """What the simulation makes of each plan, by its seed."""
+    return {seed: run_virtually(simulated(plan(seed))) for seed in range(SCENARIOS)}
 
 
 async def _differences(said: dict[int, Facts]) -> list[str]:
@@ -50,16 +51,18 @@ async def _difference(server: RealServer, seed: int, said: Facts) -> str:
     return "\n  ".join([f"plan {seed} {json.dumps(plan(seed))}, the simulation against the server:", *parts])
 
 
-def test_random_workflows_agree_with_the_real_server() -> None:
+def test_random_workflows_agree_with_the_real_server(
+    carried_out: dict[int, tuple[Facts, list[WorkflowHistory]]],
+) -> None:
     """150 random workflows give the same commands, answers, outcomes and attempts in both."""
-    found = differences(range(SCENARIOS))
+    found = asyncio.run(_differences({seed: facts for seed, (facts, _) in carried_out.items()}))
 
     assert found == [], "\n".join(found)
 
 
-def test_every_history_replays_in_the_sdk() -> None:
+def test_every_history_replays_in_the_sdk(carried_out: dict[int, tuple[Facts, list[WorkflowHistory]]]) -> None:
     """The SDK's own replayer takes each history of the simulation for one of a real server."""
-    histories = [history for seed in range(SCENARIOS) for history in run_virtually(simulated(plan(seed)))[1]]
+    histories = [history for _, made in carried_out.values() for history in made]
 
     asyncio.run(_replay(histories))
 
@@ -68,8 +71,12 @@ def test_every_history_replays_in_the_sdk() -> None:
 
 async def _replay(histories: list[WorkflowHistory]) -> None:
     replayer = Replayer(workflows=[Plan], workflow_runner=UnsandboxedWorkflowRunner(), build_id="plans")
-    for history in histories:
-        await replayer.replay_workflow(history)
+
+    async def given() -> AsyncIterator[WorkflowHistory]:
+        for history in histories:
+            yield history
+
+    await replayer.replay_workflows(given())
 
 
 @pytest.mark.parametrize("first", [1000, 2000])
