@@ -163,11 +163,6 @@ class Run:
     duplicates: tuple[Run, ...] = ()
 
     @property
-    def endings(self) -> frozenset[Ending]:
-        """How it and its duplicates ended: where they share their effects, a rule must ask all of them."""
-        return frozenset({self.ending, *(duplicate.ending for duplicate in self.duplicates)})
-
-    @property
     def safe(self) -> bool:
         """Whether every invariant held."""
         return not self.violations

@@ -123,7 +123,8 @@ class Invariant:
     Attributes:
         name: What is said when it does not hold, such as "a cancelled order has no live charge".
         check: Yields one sentence, with the values, for each thing that is wrong. Asked when the run parks and when it
-            has ended; `Run.ending` tells which, and `Run.endings` also how a duplicate of it has ended.
+            has ended; `Run.ending` tells which. Of a request that was started twice the run that decides is given: the
+            one that completed, else one that still waits.
     """
 
     name: str

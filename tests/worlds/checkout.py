@@ -233,18 +233,18 @@ def _harmless(world: CheckoutWorld, run: Run) -> list[str]:
 
 def _paid_in_full(world: CheckoutWorld, run: Run) -> list[str]:
     paid = world.charged(ORDER)
-    if Ending.COMPLETED in run.endings and paid != AMOUNT:
+    if run.ending is Ending.COMPLETED and paid != AMOUNT:
         return [f"{ORDER!r} is placed, and has paid {paid} of {AMOUNT}"]
-    if run.endings <= _ENDED and paid:
+    if run.ending in _ENDED and paid:
         return [f"{ORDER!r} was not placed ({run.ending.value}), and has paid {paid}"]
     return []
 
 
 def _shop_agrees(world: CheckoutWorld, run: Run) -> list[str]:
     order, cart = world.order_status(ORDER), world.cart_status(CART)
-    if Ending.COMPLETED in run.endings and (order, cart) != (OrderStatus.PLACED, CartStatus.COMPLETED):
+    if run.ending is Ending.COMPLETED and (order, cart) != (OrderStatus.PLACED, CartStatus.COMPLETED):
         return [f"the checkout completed, and order {ORDER!r} is {order!r}, cart {CART!r} {cart!r}"]
-    if run.endings <= _ENDED and (order not in (None, OrderStatus.CANCELLED) or cart != CartStatus.OPEN):
+    if run.ending in _ENDED and (order not in (None, OrderStatus.CANCELLED) or cart != CartStatus.OPEN):
         return [f"the checkout ended {run.ending.value}, and order {ORDER!r} is {order!r}, cart {CART!r} {cart!r}"]
     return []
 

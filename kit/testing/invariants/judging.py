@@ -11,8 +11,8 @@ from kit.contract import Operation, Outcome
 from kit.errors import DefinitionError
 from kit.ledger import Entry, State
 from kit.testing.invariants.built_in import BUILT_IN
-from kit.testing.invariants.case import Case, Place, place_of
-from kit.testing.runs import Run, Violation
+from kit.testing.invariants.case import WITHOUT_SUCCESS, Case, Place, place_of
+from kit.testing.runs import Ending, Run, Violation
 from kit.testing.world import Invariant, Subject, World
 
 Operations = dict[str, Operation[Any, Any]]
@@ -22,6 +22,7 @@ async def judge(subject: Subject, world: World, run: Run, *, when: str = "end") 
     """Everything that does not hold: the built-in invariants, and the subject's own.
 
     The built-in ones are asked of the run and of each of its duplicates; what a duplicate breaks is said with its id.
+    The subject's own are asked once, of the run that decides.
 
     Args:
         subject: What was under faults.
@@ -43,8 +44,9 @@ async def judge(subject: Subject, world: World, run: Run, *, when: str = "end") 
         for one in _asked(_case(subject, run, duplicate, when, operations, rows)):
             if (one.invariant, one.text) not in said:
                 found.append(replace(one, text=f"{duplicate.workflow_id}: {one.text}"))
+    decides = _deciding(run)
     for invariant in subject.invariants:
-        found.extend(Violation(invariant.name, text, when) for text in await _own(invariant, world, run))
+        found.extend(Violation(invariant.name, text, when) for text in await _own(invariant, world, decides))
     return tuple(found)
 
 
@@ -59,15 +61,28 @@ def _case(
 ) -> Case:
     """One of the runs of a scenario, in the world that all of them leave."""
     ids = {scenario.workflow_id, *(duplicate.workflow_id for duplicate in scenario.duplicates)}
-    return Case(
-        subject,
-        run if run is scenario else replace(run, truth=scenario.truth, rows=scenario.rows, seen=scenario.seen),
-        when,
-        operations,
-        rows,
-        frozenset(ids - {run.workflow_id}),
-        first=run is scenario,
+    others = frozenset(ids - {run.workflow_id})
+    return Case(subject, _within(scenario, run), when, operations, rows, others, first=run is scenario)
+
+
+def _within(scenario: Run, run: Run) -> Run:
+    """A run of a scenario, with what is known of the scenario."""
+    if run is scenario:
+        return run
+    return replace(
+        run, truth=scenario.truth, rows=scenario.rows, seen=scenario.seen, story=scenario.story, unreached=()
     )
+
+
+def _deciding(scenario: Run) -> Run:
+    """The run that decides what a business rule must see: while one of them stands, the effects that they share do.
+
+    One that completed comes first, then one that has not ended; else all have turned round, and it is the first.
+    """
+    runs = (scenario, *scenario.duplicates)
+    completed = next((run for run in runs if run.ending is Ending.COMPLETED), None)
+    waiting = next((run for run in runs if run.ending not in WITHOUT_SUCCESS), None)
+    return _within(scenario, completed or waiting or scenario)
 
 
 async def _rows(world: World, run: Run) -> dict[Place, Entry]:

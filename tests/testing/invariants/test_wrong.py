@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import pytest
 
-from kit.testing import Run, Scenario, Subject
+from kit.testing import Ending, Invariant, Run, Scenario, Subject
 from kit.testing.engines.simulation import Simulation
 from kit.testing.invariants import BUILT_IN
 from tests.testing.invariants import wrong_sagas as sagas
@@ -250,3 +250,20 @@ def test_a_duplicate_is_judged_like_the_first_run() -> None:
     assert sharing.violations == ()
     said = {one.text for one in selfish.violations if one.invariant == "completed means every effect is there"}
     assert any(text.startswith("sweep-again: the run completed and calls airline.fly done") for text in said), said
+
+
+def test_a_rule_of_ones_own_sees_the_run_that_decides() -> None:
+    """Cancelled and started again: the second run completes, and the rule is asked about that one."""
+    seen: list[tuple[str, str]] = []
+
+    def rule(world: Agency, run: Run) -> list[str]:
+        seen.append((run.workflow_id, run.ending.value))
+        return []
+
+    subject = Subject(BookTrip, sagas.ROME, Agency, (Invariant("a rule", rule),))
+    scenario = Scenario.parse("airline.fly#1:started_again+hotel.sleep#1:cancel_before")
+
+    found = Simulation().run_here(subject, scenario)
+
+    assert found.ending is Ending.CANCELLED
+    assert seen == [("sweep-again", "completed")]
