@@ -57,6 +57,12 @@ async def in_a_process() -> None:
     await asyncio.create_subprocess_exec("true")
 
 
+@activity.defn
+async def by_a_client() -> None:
+    """Asks the server."""
+    activity.client().get_workflow_handle("asks")
+
+
 @activity.defn(dynamic=True)
 async def anything(arguments: Sequence[RawValue]) -> None:
     """Takes every name."""
@@ -122,6 +128,10 @@ class Asks:
         """See `in_a_process`."""
         await self.do(in_a_process)
 
+    async def client(self) -> None:
+        """See `by_a_client`."""
+        await self.do(by_a_client)
+
 
 @pytest.mark.parametrize(
     ("what", "named"),
@@ -136,6 +146,7 @@ class Asks:
         ("thread", "in a thread"),
         ("socket", "a connection to"),
         ("process", "a process"),
+        ("client", r"activity\.client\(\)\.get_workflow_handle"),
     ],
 )
 def test_what_is_not_modelled_is_refused(what: str, named: str) -> None:
@@ -145,7 +156,7 @@ def test_what_is_not_modelled_is_refused(what: str, named: str) -> None:
 
 
 async def _asking(what: str) -> str:
-    activities = [nothing, completed_elsewhere, in_a_thread, over_a_socket, in_a_process]
+    activities = [nothing, completed_elsewhere, in_a_thread, over_a_socket, in_a_process, by_a_client]
     server = SimulatedServer(workflows=[Asks], activities=activities)
     return str(await server.start(Asks, what, id="asks").result())
 

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from datetime import UTC, timedelta
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import temporalio.exceptions
 from temporalio.activity import ActivityCancellationDetails, Info
@@ -24,6 +24,7 @@ from temporalio.worker import (
 
 from kit.testing.engines.simulation.activity import Activity
 from kit.testing.engines.simulation.bridge import COMPLETED_ELSEWHERE
+from kit.testing.engines.simulation.clock import VirtualLoop
 from kit.testing.engines.simulation.refusals import refused
 
 current_activity: Final[ContextVar[Activity]] = ContextVar("current_activity")
@@ -69,6 +70,18 @@ class _Outbound(ActivityOutboundInterceptor):
         self._heartbeat(*details)
 
 
+class _NoClient:
+    """Stands where an activity finds its worker's client, which would leave the process."""
+
+    def __init__(self, loop: VirtualLoop) -> None:
+        self._loop = loop
+
+    def __getattr__(self, name: str) -> NoReturn:
+        error = refused(f"a client in an activity (activity.client().{name})")
+        self._loop.fail(error)
+        raise error
+
+
 class Attempt:
     """One attempt.
 
@@ -99,7 +112,8 @@ class Attempt:
         self._workflow = workflow
         self._namespace = namespace
         self._task_queue = task_queue
-        self._environment = ActivityEnvironment()
+        nobody: Any = _NoClient(activity.owner.loop)
+        self._environment = ActivityEnvironment(client=nobody)
         self._loop = activity.owner.loop
         self._beaten: Payloads | None = None
         self._hold: asyncio.TimerHandle | None = None
