@@ -37,7 +37,7 @@ _RULE: Final = re.compile(r'message: "(\[TMPRL\d+\][^"]*)"')
 _TASK_FAILED: Final = "Workflow activation completion failed"
 """How it speaks of a workflow task that raised."""
 
-_KEY: Final = "argument 2.key"
+KEY: Final = "argument 2.key"
 """Where the token, the second argument of an operation's activity, has the idempotency key."""
 
 _SERVER_RETRY: Final = {
@@ -169,7 +169,7 @@ def judge(recording: Recording, watched: Watched) -> Replayed:
         divergence=diverges(watched),
         unreadable=tuple(reading for reading in watched.readings if reading.error),
         altered=tuple(reading for reading in watched.readings if reading.differences),
-        changes=tuple(_changes(watched)),
+        changes=tuple(changes_of(watched)),
     )
 
 
@@ -215,7 +215,8 @@ def _differ(task: int, was: Ask | None, now: Ask | None, failure: str) -> Diverg
     )
 
 
-def _changes(watched: Watched) -> list[Change]:
+def changes_of(watched: Watched) -> list[Change]:
+    """The activities that the code of now would schedule otherwise than they were."""
     now = watched.activities
     found = []
     for asks in watched.recorded.values():
@@ -225,7 +226,7 @@ def _changes(watched: Watched) -> list[Change]:
                 continue
             differences = _arguments(then, other) + _options(then, other)
             if differences:
-                key = any(difference.path == _KEY for difference in differences)
+                key = any(difference.path == KEY for difference in differences)
                 found.append(Change(ask.event, then.name, key, differences))
     return found
 

@@ -14,13 +14,19 @@ from typing import Any, Final
 
 import pytest
 
+from activities.payments import contract as payments
 from kit.errors import DefinitionError
+from kit.testing.gates.histories import FOLDER, read
 from kit.testing.gates.rollback import Direction, Point, Report, State, told
 from kit.testing.gates.rollback.finishing import Worker
-from kit.testing.gates.rollback.points import spread
+from kit.testing.gates.rollback.points import judge, prefixes, spread
 from kit.testing.gates.rollback.telling import until
 from kit.testing.gates.rollback.versions import OTHER, Version, _visitor, pins, previous
+from kit.testing.gates.watching import watch
 from kit.testing.gates.watching.__main__ import leave_out
+from kit.worker import ReliabilityPlugin
+from tests.house._checkout import CHECKOUT
+from workflows.checkout import Checkout
 
 BOOTH: Final = Path(__file__).parent / "booth"
 KIT: Final = Path(sys.executable).parent / "kit"
@@ -184,6 +190,20 @@ def test_the_old_version_is_the_committed_one(repository: Path, tmp_path: Path) 
     assert "# the patch goes here" in (old.folder / "service.py").read_text()
     assert old.environment()["PYTHONPATH"].startswith(str(old.folder))
     assert old.app == "service:APP"
+
+
+async def test_a_step_under_another_key_cannot_change_its_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once a step was taken under a key that the other version would not ask for, its undo finds nothing."""
+    clean = read(CHECKOUT / FOLDER / "checkout/clean.json")
+    (own,) = await watch([clean.history], workflows=[Checkout], plugins=[ReliabilityPlugin()])
+    monkeypatch.setattr(payments.authorize, "key", "hold:{order_id}")
+    other = await watch([one.history for one in prefixes([clean])], workflows=[Checkout], plugins=[ReliabilityPlugin()])
+
+    found = judge(clean, other, direction=Direction.BACK, own=own)
+
+    assert [point.state for point in found] == [State.FINE, *[State.ALTERED] * 5]
+    assert "under the key 'authorize:ORDER-1'" in found[1].why
+    assert "ask for 'hold:ORDER-1'" in found[1].why
 
 
 def test_the_other_version_is_off_the_import_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ history up to the point on that code, and by reading every payload that it will 
   the other version does not know is such a case.
 - A payload that a type refuses: the run is **unreadable** there. A workflow fails at once and undoes nothing; an
   activity fails again and again.
+- Another idempotency key than a step was taken with: its undo finds nothing to undo. That is an **altered** value, too.
 - A payload of which a type makes something else, silently: the run goes on with **altered** values, such as an amount
   that is 0 because its field has another name.
 
@@ -21,7 +22,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from kit.testing.gates.histories import Recording
-from kit.testing.gates.replaying import diverges
+from kit.testing.gates.replaying import KEY, changes_of, diverges
 from kit.testing.gates.watching import Difference, Reading, Watched, recorded
 
 
@@ -152,6 +153,14 @@ def _judge(
         patch = f" (the patch {divergence.patch!r} is unknown to it)" if divergence.patch else ""
         why = f"event {divergence.event} is {divergence.recorded!r}, it would {divergence.now!r} there{patch}"
         return State.STUCK, why, ()
+    other = [(change, each) for change in changes_of(watched) for each in change.differences if each.path == KEY]
+    if other:
+        change, key = other[0]
+        why = (
+            f"event {change.event} has {change.activity} under the key {key.was!r}; a look-up or an undo would ask for "
+            f"{key.now!r} and find nothing"
+        )
+        return State.ALTERED, why, ()
     news = [
         (one, each) for one in readings for each in one.differences if (one.event, one.what, str(each)) not in known
     ]

@@ -32,7 +32,7 @@ class Stage(ABC):
 
         Args:
             scenario: What it goes through.
-            number: Its number, from 1: unique in one check, so that runs do not meet.
+            number: Its number, from 1: unique in one check, so that runs, some of them at the same time, do not meet.
         """
 
     @abstractmethod
