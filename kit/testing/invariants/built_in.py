@@ -27,7 +27,7 @@ from kit.testing.invariants.case import BuiltIn
 from kit.testing.invariants.effects import complete, irreversible, nothing_left, once
 from kit.testing.invariants.endings import asks_well, completes, ends, says_so
 from kit.testing.invariants.ledger import true_ledger, unwindable
-from kit.testing.invariants.turning import forward_only, heeds_cancellation, undoes_what_happened
+from kit.testing.invariants.turning import forward_only, heeds_cancellation, keeps_deadline, undoes_what_happened
 
 BUILT_IN: Final[tuple[BuiltIn, ...]] = (
     BuiltIn("at most one live effect per key", "no key has two effects that stand", once),
@@ -58,6 +58,11 @@ BUILT_IN: Final[tuple[BuiltIn, ...]] = (
         "a cancelled saga takes no further step",
         "once it has heard of a cancellation, nothing is begun of what comes before the commit",
         heeds_cancellation,
+    ),
+    BuiltIn(
+        "nothing is begun after the deadline",
+        "no attempt of what comes before the commit starts when the saga's deadline is over",
+        keeps_deadline,
     ),
     BuiltIn(
         "only what may have happened is undone",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Final
 
 from temporalio.api.enums.v1 import EventType
 
@@ -13,7 +15,10 @@ from kit.worker.work import UNDO_KEY_SUFFIX
 from kit.workflow import Choice
 from kit.workflow.steps import Phase
 
-_CANCELS = (FaultKind.CANCEL_BEFORE, FaultKind.CANCEL_DURING, FaultKind.CANCEL_WITH_RESULT)
+SLACK: Final = timedelta(seconds=1)
+"""How much later than the workflow's own clock the server may write its events."""
+
+_CANCELS: Final = (FaultKind.CANCEL_BEFORE, FaultKind.CANCEL_DURING, FaultKind.CANCEL_WITH_RESULT)
 
 
 def forward_only(case: Case) -> Iterator[str]:
@@ -30,10 +35,7 @@ def heeds_cancellation(case: Case) -> Iterator[str]:
     """Once it has heard of a cancellation, a saga that can still turn round takes no further step."""
     if not case.strikes(*_CANCELS):
         return
-    phases: dict[str, set[str]] = {}
-    for step in case.steps:
-        phases.setdefault(step["operation"], set()).add(step["phase"])
-    before = {operation for operation, found in phases.items() if found <= {Phase.BODY, Phase.PIVOT}}
+    before = _before_commit(case)
     asked = heard = False
     for event in case.history.events:
         if event.event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CANCEL_REQUESTED:
@@ -44,6 +46,35 @@ def heeds_cancellation(case: Case) -> Iterator[str]:
             name = event.activity_task_scheduled_event_attributes.activity_type.name
             if name in before:
                 yield f"the run had heard of its cancellation, and went on with {name}"
+
+
+def keeps_deadline(case: Case) -> Iterator[str]:
+    """Nothing that may turn the saga round is begun, or tried again, after the deadline."""
+    if not case.is_saga or case.tasks or (case.subject.previous and case.strikes(FaultKind.HANDED_OVER)):
+        return  # while a person was asked the deadline stood still; another version may have another one
+    deadline = case.subject.workflow.__saga__.deadline  # type: ignore[attr-defined] # every saga has one
+    if case.run.summary is None or timedelta(milliseconds=case.run.summary.duration_ms) <= deadline:
+        return
+    names: dict[int, str] = {}
+    over: datetime | None = None
+    for event in case.history.events:
+        at = event.event_time.ToDatetime(UTC)
+        if event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_STARTED:
+            over = over or at + deadline + SLACK
+        elif event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED:
+            names[event.event_id] = event.activity_task_scheduled_event_attributes.activity_type.name
+        elif event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_STARTED and over is not None and at > over:
+            name = names[event.activity_task_started_event_attributes.scheduled_event_id]
+            if name in _before_commit(case):
+                yield f"{name} was begun, or tried again, when the deadline of {deadline} was over"
+
+
+def _before_commit(case: Case) -> set[str]:
+    """The operations all of whose steps come before the commit, or are the pivot itself."""
+    phases: dict[str, set[str]] = {}
+    for step in case.steps:
+        phases.setdefault(step["operation"], set()).add(step["phase"])
+    return {operation for operation, found in phases.items() if found <= {Phase.BODY, Phase.PIVOT}}
 
 
 def undoes_what_happened(case: Case) -> Iterator[str]:

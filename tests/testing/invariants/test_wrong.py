@@ -110,6 +110,13 @@ WRONG: Final = {
         workflow=sagas.Deaf,
         right=sagas.Hearing,
     ),
+    "a deadline that does not count": Wrong(
+        "nothing is begun after the deadline",
+        "airline.fly was begun, or tried again, when the deadline of 1:00:00 was over",
+        "clean",
+        workflow=sagas.Late,
+        right=sagas.InTime,
+    ),
     "an undo of what was refused": Wrong(
         "only what may have happened is undone",
         "hotel.sleep was undone under the key 'hotel-sleep:rome', though it was refused, or never asked for",

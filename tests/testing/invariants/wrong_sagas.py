@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any, Final, TypeVar
 
 from temporalio import workflow
@@ -139,6 +140,32 @@ class WaitsForNothing(Trips):
         """Book, and wait."""
         await self.step(fly, trip)
         await workflow.wait_condition(lambda: False)
+
+
+@workflow.defn
+class Late(Trips):
+    """Gives itself more time when it has none left."""
+
+    @workflow.run
+    async def run(self, trip: Trip) -> None:
+        """Oversleep, and book."""
+        _saga(self).run._deadline += timedelta(days=1)  # the defect
+        await workflow.sleep(timedelta(hours=2))
+        await self.step(fly, trip)
+
+
+@workflow.defn
+class InTime(Trips, deadline=timedelta(hours=3)):
+    """Has enough time."""
+
+    @workflow.run
+    async def run(self, trip: Trip) -> None:
+        """Sleep, book, and sleep again."""
+        await workflow.sleep(timedelta(hours=2))
+        await self.step(fly, trip)
+        await self.pivot(pay, trip)
+        await workflow.sleep(timedelta(hours=2))
+        await self.step(sleep, trip)
 
 
 @workflow.defn
