@@ -3,9 +3,10 @@
 The same scenario on the same code has the same gist, whichever engine runs it. Covered are: how it ended (also after a
 person's answers) and with what result; the commands it gave, by type and name, as a multiset; each step's outcome, undo
 and reason; what a person was asked; every request that reached the wire, and what was known of it; the providers' own
-records; the states of the ledgers. Not covered are: the order of what runs at the same time (and so, which of two runs
-came first, and how far the siblings of a step were when the run was terminated), how many workflow tasks it took, the
-number of attempts that made no request (a wait for a lease), and every duration.
+records; the states of the ledgers; how the run of a second start ended; which invariants do not hold. Not covered are:
+the order of what runs at the same time (and so, which of two runs came first, and how far the siblings of a step were
+when the run was terminated), how many workflow tasks it took, the number of attempts that made no request (a wait for a
+lease), and every duration.
 """
 
 from __future__ import annotations
@@ -54,6 +55,8 @@ class Gist:
     seen: Counted
     truth: tuple[tuple[Any, ...], ...]
     rows: tuple[tuple[Any, ...], ...]
+    duplicates: tuple[tuple[str, str, str], ...]
+    violations: tuple[tuple[str, str], ...]
 
     def differences(self, other: Gist) -> list[str]:
         """In which parts, and how, another one differs; empty when it does not."""
@@ -78,7 +81,14 @@ def gist_of(run: Run) -> Gist:
         seen=_counted(f"{seen.point} {seen.key} {seen.fault or ''} {seen.outcome or ''}" for seen in run.seen),
         truth=tuple(sorted((effect.system, effect.operation, effect.key, effect.live) for effect in run.truth)),
         rows=tuple(rows),
+        duplicates=tuple(_beside(duplicate) for duplicate in run.duplicates),
+        violations=tuple(sorted({(violation.invariant, violation.when) for violation in run.violations})),
     )
+
+
+def _beside(duplicate: Run) -> tuple[str, str, str]:
+    repaired = duplicate.repaired.value if duplicate.repaired else ""
+    return (duplicate.ending.value, repaired, duplicate.result or "")
 
 
 def _step(step: dict[str, Any], run: Run) -> tuple[Any, ...]:
