@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from inspect import Parameter, Signature
 from typing import Any, Final
 
@@ -33,7 +34,7 @@ def activities_of(guard: Guard, served: Served) -> list[Callable[..., Any]]:
 
 
 def _action(guard: Guard, operation: Operation[Any, Any], connector: Connector) -> Callable[..., Any]:
-    done: Any = Done[operation.result]  # type: ignore[name-defined] # a type made at run time
+    done = _done(operation)
 
     async def act(request: Any, token: Token) -> Any:
         attempt = _begin(token)
@@ -44,14 +45,12 @@ def _action(guard: Guard, operation: Operation[Any, Any], connector: Connector) 
 
 
 def _undo(guard: Guard, operation: Operation[Any, Any], connector: Connector) -> Callable[..., Any]:
-    asked: Any = UndoRequest[operation.request, operation.result]  # type: ignore[name-defined] # made at run time
-
     async def undo(request: Any, token: Token) -> UndoEnded:
         attempt = _begin(token)
         happened = await guard.undo(connector, operation, request, token, attempt)
         return UndoEnded(happened=happened, attempts=attempt.number)
 
-    return _named(undo, operation.undo_name, [asked, Token], UndoEnded)
+    return _named(undo, operation.undo_name, [_asked(operation), Token], UndoEnded)
 
 
 def _record(guard: Guard, served: Served) -> Callable[..., Any]:
@@ -69,6 +68,18 @@ def _begin(token: Token) -> Attempt:
     """
     structlog.contextvars.bind_contextvars(**{CORRELATION_ID: token.correlation_id})
     return Attempt.current()
+
+
+@lru_cache(maxsize=256)
+def _done(operation: Operation[Any, Any]) -> Any:
+    """The type of a result's envelope, made once: pydantic forgets it with the last worker that uses it."""
+    return Done[operation.result]  # type: ignore[name-defined] # a type made at run time
+
+
+@lru_cache(maxsize=256)
+def _asked(operation: Operation[Any, Any]) -> Any:
+    """The type of an undo's argument, made once as well."""
+    return UndoRequest[operation.request, operation.result]  # type: ignore[name-defined] # made at run time
 
 
 _SIGNATURE: Final = Signature([Parameter(name, Parameter.POSITIONAL_OR_KEYWORD) for name in ("request", "token")])

@@ -63,6 +63,12 @@ class Activity:
         self.owner = owner
         self.event = scheduled
         self.asked = scheduled.activity_task_scheduled_event_attributes
+        self.schedule_to_close = self.asked.schedule_to_close_timeout.ToTimedelta()
+        """For all attempts together; zero for no limit."""
+        self.start_to_close = self.asked.start_to_close_timeout.ToTimedelta()
+        """For one attempt."""
+        self.heartbeat_limit = self.asked.heartbeat_timeout.ToTimedelta()
+        """Between two heartbeats; zero for no limit."""
         self.attempt = 1
         self.heartbeat: Payloads | None = None
         self.last_failure: Failure | None = None
@@ -75,23 +81,6 @@ class Activity:
         self._retry: asyncio.TimerHandle | None = None
         self._queue()  # first, for of two limits that pass at one instant the server hears of this one's
         self._limit(TimeoutType.TIMEOUT_TYPE_SCHEDULE_TO_CLOSE, self.schedule_to_close)
-
-    # --- what was asked for -----------------------------------------------------------------------------------------
-
-    @property
-    def schedule_to_close(self) -> timedelta:
-        """For all attempts together; zero for no limit."""
-        return self.asked.schedule_to_close_timeout.ToTimedelta()
-
-    @property
-    def start_to_close(self) -> timedelta:
-        """For one attempt."""
-        return self.asked.start_to_close_timeout.ToTimedelta()
-
-    @property
-    def heartbeat_limit(self) -> timedelta:
-        """Between two heartbeats; zero for no limit."""
-        return self.asked.heartbeat_timeout.ToTimedelta()
 
     @property
     def running(self) -> bool:

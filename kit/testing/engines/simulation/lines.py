@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
 import sys
 from functools import cache
 from pathlib import Path
+from types import CoroutineType
 from typing import Any
 
 from kit.testing.engines.simulation.bridge import Instance
@@ -38,7 +38,7 @@ def _file(module: str) -> str | None:
 
 def _deepest(coroutine: Any, file: str) -> int | None:
     line = None
-    while inspect.iscoroutine(coroutine):
+    while type(coroutine) is CoroutineType:
         frame = coroutine.cr_frame
         if frame is not None and frame.f_code.co_filename == file:
             line = frame.f_lineno
