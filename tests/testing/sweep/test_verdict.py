@@ -1,8 +1,10 @@
 """A verdict: its bound, its counts, what it keeps, and that it is the same every time."""
 
+import logging
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +12,13 @@ import pytest
 
 from kit.contract import Role
 from kit.errors import DefinitionError
+from kit.testing.engines.protocol import Cut
 from kit.testing.faults import FaultKind, Point, Scenario
-from kit.testing.runs import Ending
+from kit.testing.runs import Ending, Run
 from kit.testing.sweep import Place, Verdict, sweep
 from kit.testing.sweep.sources import code_hash
 from kit.testing.sweep.verdict import KEPT
+from kit.testing.world import Subject
 from tests.testing.sweep.toy import KINDS, TOY, Foreseeing, Shopping, Toy
 
 ROOT = Path(__file__).parents[3]
@@ -96,28 +100,40 @@ async def test_same_seed_gives_the_same_verdict() -> None:
     assert all(run.scenario.seed == 3 for run in first.runs)
 
 
+class Loud(Foreseeing):
+    """Logs, as the guard does."""
+
+    async def run_until(self, subject: Subject, scenario: Scenario, known: Callable[[str, int], bool]) -> Run | Cut:
+        """Run it, with a warning."""
+        logging.getLogger("kit.guard").warning("operation.attempt_failed")
+        return await super().run_until(subject, scenario, known)
+
+
 SCRIPT = """
 import asyncio
+import logging
 from kit.testing.sweep import sweep
-from tests.testing.sweep.test_verdict import gist
-from tests.testing.sweep.toy import TOY, Foreseeing
+from tests.testing.sweep.test_verdict import Loud, gist
+from tests.testing.sweep.toy import TOY
 
 if __name__ == "__main__":
-    print(gist(asyncio.run(sweep(TOY, engine=Foreseeing, depth=2, workers=2))))
+    logging.getLogger().addHandler(logging.NullHandler())
+    print(gist(asyncio.run(sweep(TOY, engine=Loud, depth=2, workers=2))))
 """
 
 
 @pytest.mark.slow
 async def test_verdict_depends_neither_on_workers_nor_on_hashes(tmp_path: Path) -> None:
-    """Two processes with other hash seeds find the same as this one."""
+    """Two processes with other hash seeds find the same as this one, and print nothing between its lines."""
     script = tmp_path / "sweeping.py"
     script.write_text(SCRIPT)
 
     environment = {**os.environ, "PYTHONHASHSEED": "7", "PYTHONPATH": str(ROOT)}
     elsewhere = subprocess.run([sys.executable, str(script)], env=environment, capture_output=True, text=True)
-    here = await sweep(TOY, engine=Foreseeing, depth=2)
+    here = await sweep(TOY, engine=Loud, depth=2)
 
     assert elsewhere.stdout.strip() == gist(here), elsewhere.stderr
+    assert elsewhere.stderr == ""
 
 
 def nowhere() -> type[Toy]:
