@@ -106,7 +106,8 @@ def _check_wire(world: World, run: Run) -> None:
         raise DefinitionError(
             f"world {type(world).__name__!r}",
             rule=f"{unseen[0]!r} was done in the clean run, and none of its requests passed the wire",
-            fix="give its connector a transport of the wire: wire.http, wire.sql, wire.smtp, or wire.client(object)",
+            fix="give its connector a transport of the wire: wire.http, wire.sql, wire.smtp, or wire.client(object); "
+            "of an object, each call of an async method is a request",
         )
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection
 from datetime import timedelta
 from typing import Any, ClassVar
 
+from kit.errors import DefinitionError
 from kit.testing.faults import FaultKind
 from kit.testing.wire.answers import ON_EVERY_WIRE, Answers
 from kit.testing.wire.carrying import Carrier
@@ -56,6 +57,9 @@ class WireClient:
         safe: The methods that change nothing.
         refused: Makes what is raised when it says no; without, it never does.
         late: See `Carrier.carry`.
+
+    Raises:
+        DefinitionError: The object has no method that is said to be safe; ``refused`` makes nothing.
     """
 
     def __init__(
@@ -68,9 +72,7 @@ class WireClient:
         refused: Refusing | None = None,
         late: timedelta | None = None,
     ) -> None:
-        unknown = [name for name in safe if not hasattr(target, name)]
-        if unknown:
-            raise AttributeError(f"{type(target).__name__!r} has no {unknown[0]!r}, which is said to be safe")
+        _check(target, system, safe, refused)
         self._carrier = carrier
         self._target = target
         self._system = system
@@ -99,3 +101,22 @@ class WireClient:
         if self._refused is None:
             return CallAnswers(name, safe=safe)
         return RefusingAnswers(name, safe=safe, refused=self._refused)
+
+
+def _check(target: object, system: str, safe: Collection[str], refused: object) -> None:
+    named = [safe] if isinstance(safe, str) else safe
+    unknown = [name for name in named if not hasattr(target, name)]
+    if isinstance(safe, str) or unknown:
+        kind = type(target).__name__
+        raise DefinitionError(
+            f"wire.client of {system!r}",
+            rule=f"safe={safe!r} is no list of methods of {kind!r}"
+            + (f", which has no {unknown[0]!r}" if unknown else ""),
+            fix="name those that change nothing: safe=['find']",
+        )
+    if refused is not None and not callable(refused):
+        raise DefinitionError(
+            f"wire.client of {system!r}",
+            rule=f"refused={refused!r} makes no error",
+            fix="pass what makes a new one each time: lambda: Full('no room')",
+        )

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from typing import Any
+
 import pytest
 
 from kit.contract import Token
 from kit.contract.operation import Role
-from kit.errors import FailureKind, Refused
+from kit.errors import DefinitionError, FailureKind, Refused
 from kit.testing.faults import FaultKind, Scenario
 from kit.testing.wire import Unclassifiable, Wire
 from kit.worker import Call, current_call
@@ -74,12 +77,21 @@ async def test_a_safe_method_has_no_effect_to_lose() -> None:
     assert not {FaultKind.TWICE, FaultKind.TOO_SLOW, FaultKind.CRASH_AFTER} & set(wire.seen[0].kinds)
 
 
-def test_a_misspelt_safe_method_is_refused() -> None:
-    """The name is said."""
+@pytest.mark.parametrize(
+    ("wrong", "rule"),
+    [
+        ({"safe": ("fnid",)}, "safe=('fnid',) is no list of methods of 'Book', which has no 'fnid'"),
+        ({"safe": "place"}, "safe='place' is no list of methods of 'Book'. Fix:"),
+        ({"refused": declined()}, "refused=Refused("),
+    ],
+    ids=["misspelt", "no list", "no maker"],
+)
+def test_what_fits_no_client_is_refused(wrong: dict[str, Any], rule: str) -> None:
+    """It is said when the world is built, and not in the middle of a scenario."""
     wire = Wire(Scenario(), Hand())
 
-    with pytest.raises(AttributeError, match="'Book' has no 'fnid'"):
-        wire.client(Book(), system="book", safe=("fnid",))
+    with pytest.raises(DefinitionError, match=re.escape(rule)):
+        wire.client(Book(), system="book", **wrong)
 
 
 def test_everything_else_is_reached_as_it_is() -> None:
