@@ -29,7 +29,13 @@ WORKFLOW_ID: Final = "sweep"
 """The id of the run of a scenario. The same in every scenario: it may be part of a key."""
 
 AGAIN_ID: Final = f"{WORKFLOW_ID}-again"
-"""The id of the run that a duplicate start makes."""
+"""The id of the run that a duplicate start makes; see `again_id`."""
+
+
+def again_id(number: int) -> str:
+    """The id of the run that the ``number``-th duplicate start makes, from 1."""
+    return AGAIN_ID if number == 1 else f"{AGAIN_ID}-{number}"
+
 
 ROUNDS: Final = 5
 """How often a person answers what is open. A run that is parked after that stays parked."""

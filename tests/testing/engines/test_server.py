@@ -57,6 +57,7 @@ ENDINGS: Final[dict[str, tuple[Subject, str, Ending]]] = {
     "undo": (FIVE, "card.charge#1:refused+car.book.undo#1:reply_lost", COMPENSATED),
     "cancel_before a retry": (FIVE, "car.book#1:reply_lost+car.book#2:cancel_before", CANCELLED),
     "cancel_before after the pivot": (FIVE, "visa.file#1:cancel_before", COMPLETED),
+    "started_again twice": (FIVE, "flight.book#1:started_again+card.charge#1:started_again", COMPLETED),
     "parked": (FIVE, "visa.file#1:refused", Ending.PARKED),
     "unknowable": (travel("pivot card", "step fax"), "fax.send#1:crash_after", Ending.PARKED),
     "nothing left": (travel("step car", "wait"), "clean", Ending.STUCK),
@@ -158,6 +159,16 @@ async def test_a_duplicate_start_runs_beside_it(runs: dict[str, Run]) -> None:
     assert [(duplicate.workflow_id, duplicate.ending) for duplicate in run.duplicates] == [("sweep-again", COMPLETED)]
     assert any(line.text == "sweep-again: completed" for line in run.story)
     assert len({effect.key for effect in run.truth}) == len(run.truth)
+
+
+async def test_each_duplicate_start_is_a_run_of_its_own(runs: dict[str, Run]) -> None:
+    """Starting it once more disturbs neither of the two that there are."""
+    run = runs["started_again twice"]
+
+    assert [(other.workflow_id, other.ending) for other in run.duplicates] == [
+        ("sweep-again", COMPLETED),
+        ("sweep-again-2", COMPLETED),
+    ]
 
 
 async def test_a_person_repairs_what_has_parked(runs: dict[str, Run]) -> None:

@@ -75,7 +75,7 @@ class AtWork:
         frozen: The activities of which an attempt is frozen, and may answer after its timeout.
         running: How many are at work. One that has died with its worker is not.
         begun: How many there have been.
-        disturbed: Which attempt was not heard in time, if one was not.
+        disturbed: Why the machine was too slow: which attempt was not heard in time.
         latest: The latest instant that is known, by the server's clock.
     """
 
@@ -94,7 +94,7 @@ class AtWork:
         counts = info.heartbeat_details[0] if info.heartbeat_details else {}
         unheard = number == info.attempt - 1 and isinstance(counts, dict) and 0 < sum(counts.values()) < number
         if for_good or unheard:
-            self.disturbed = f"attempt {number} of {info.activity_type}"
+            self.disturbed = f"attempt {number} of {info.activity_type} was not heard in time"
 
     def answers(self, info: activity.Info, *, after: float, for_good: bool) -> None:
         """An attempt answers ``after`` so many seconds."""
@@ -102,12 +102,12 @@ class AtWork:
         if timeout is None or after < timeout.total_seconds():
             self._answered[_which(info)] = (info.attempt, for_good)
         elif info.activity_type not in self.frozen:
-            self.disturbed = f"attempt {info.attempt} of {info.activity_type}"
+            self.disturbed = f"attempt {info.attempt} of {info.activity_type} was not heard in time"
 
     def timed_out(self, run_id: str, activity_id: str, attempt: int) -> None:
         """The history says that an attempt timed out."""
         if self._answered.get((run_id, activity_id), (0, False))[0] == attempt:
-            self.disturbed = f"attempt {attempt} of activity {activity_id}"
+            self.disturbed = f"attempt {attempt} of activity {activity_id} was not heard in time"
 
     def clock(self) -> float:
         """Seconds that only go forward, by the server's clock: it skips time, and the attempt that asks knows it."""

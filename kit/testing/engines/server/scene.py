@@ -16,11 +16,12 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from temporalio import activity
 from temporalio.api.enums.v1 import EventType, PendingActivityState
 from temporalio.client import Client
+from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.service import RPCError, RPCStatusCode
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
-from kit.testing.engines.concluding import AGAIN_ID, WORKFLOW_ID, Stand
+from kit.testing.engines.concluding import WORKFLOW_ID, Stand, again_id
 from kit.testing.engines.server.attempts import HANGING, Answers, AtWork, Counting, Scheduling, struck
 from kit.testing.engines.server.watching import Watch
 from kit.testing.faults import FaultKind, Scenario
@@ -99,7 +100,11 @@ class Scene:
         await self.world.open()
         self._tasks.append(asyncio.create_task(self._acting.run()))
         self._decide_by(self._workflow)
-        await self._start(WORKFLOW_ID)
+        try:
+            await self._start(WORKFLOW_ID)
+        except RPCError:
+            await self.__aexit__()
+            raise
         if self._gated:
             self._keeper = asyncio.create_task(self._keep_gate())
             self._tasks.append(self._keeper)
@@ -124,6 +129,8 @@ class Scene:
             self.subject.request,
             id=workflow_id,
             task_queue=self._queue,
+            # One that a disturbed scenario has left behind is in nobody's way.
+            id_conflict_policy=WorkflowIDConflictPolicy.TERMINATE_EXISTING,
         )
         self._watches.append(Watch(self._client, handle, self._stir))
 
@@ -166,7 +173,7 @@ class Scene:
 
     async def start_again(self) -> None:
         """See `Controls`."""
-        await self._start(AGAIN_ID)
+        await self._start(again_id(len(self._watches)))
 
     async def hand_over(self) -> None:
         """See `Controls`."""

@@ -14,7 +14,7 @@ from temporalio.common import Priority, WorkflowIDConflictPolicy, WorkflowIDReus
 from temporalio.converter import DataConverter
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor, WorkflowRunner
 
-from kit.testing.engines.concluding import AGAIN_ID, WORKFLOW_ID, Stand
+from kit.testing.engines.concluding import WORKFLOW_ID, Stand, again_id
 from kit.testing.engines.simulation.activity import Activity
 from kit.testing.engines.simulation.attempt import current_activity
 from kit.testing.engines.simulation.bridge import workflow_type
@@ -154,7 +154,7 @@ class Scene:
 
     async def start_again(self) -> None:
         """See `Controls`."""
-        await self._start(AGAIN_ID)
+        await self._start(again_id(len(self._runs)))
 
     async def hand_over(self) -> None:
         """See `Controls`."""
