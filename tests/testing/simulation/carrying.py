@@ -25,6 +25,9 @@ QUEUE: Final = "plans"
 AT_ONCE: Final = 60
 """How many plans the real server carries out side by side: more only make each slower."""
 
+PATIENCE: Final = timedelta(minutes=1)
+"""How long the real server may take for one plan."""
+
 THROTTLE: Final = timedelta(seconds=0.2)
 """How long the real worker holds heartbeats back at most: so soon an activity hears that it is cancelled."""
 
@@ -182,8 +185,12 @@ class RealServer:
         diaries.remove(self._diary)
 
     async def carry_out(self, made: Made, *, workflow_id: str) -> Facts:
-        """Carry a plan out."""
-        async with self._places:
+        """Carry a plan out.
+
+        Raises:
+            TimeoutError: The server has lost something of it: it is too busy.
+        """
+        async with self._places, asyncio.timeout(PATIENCE.total_seconds()):
             return await _real(self._env.client, self._diary, made, workflow_id)
 
 

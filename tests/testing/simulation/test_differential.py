@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from datetime import timedelta
 from typing import Final
 
 import pytest
@@ -27,9 +26,6 @@ SCENARIOS: Final = 150
 TRIES: Final = 5
 """How often the real server carries a plan out until it does what the simulation says. A busy machine can pass a time
 limit that is not part of the plan; a defect of the simulation differs each time."""
-
-PATIENCE: Final = timedelta(minutes=1)
-"""How long the real server may take for one plan, with the time it waits for its turn."""
 
 pytestmark = pytest.mark.slow
 
@@ -50,8 +46,7 @@ async def _difference(server: RealServer, seed: int, said: Facts) -> str:
     shown: Facts = {}
     for number in range(TRIES):
         try:
-            async with asyncio.timeout(PATIENCE.total_seconds()):
-                shown = await server.carry_out(plan(seed), workflow_id=f"plan-{seed}-{number}")
+            shown = await server.carry_out(plan(seed), workflow_id=f"plan-{seed}-{number}")
         except (RPCError, TimeoutError) as error:  # the machine is too busy for the server
             shown = dict.fromkeys(said, repr(error))
         if shown == said:
