@@ -40,6 +40,9 @@ _SHAPES: Final[Mapping[Phase | None, tuple[str, str]]] = {
 }
 """What a Mermaid node says besides its operation, and its brackets."""
 
+_NARROWEST: Final = 480
+"""So many pixels a graph keeps on a narrow screen, where it is scrolled: with fewer nobody can read it."""
+
 _ACROSS: Final = 3
 """The most boxes side by side."""
 
@@ -82,6 +85,7 @@ def svg(found: SideEffectMap, *, violated: Collection[str] = ()) -> Markup:
         viewBox=f"0 0 {width} {y}",
         width=width,
         height=y,
+        style=f"min-width:{min(width, _NARROWEST)}px",
         role="img",
         class_="graph",
     )

@@ -10,6 +10,7 @@ from kit.testing.report import graph, tables, words
 from kit.testing.report.breaches import breaches
 from kit.testing.report.findings import Report
 from kit.testing.report.markup import Markup, breakable, join, tag
+from kit.testing.report.matrix import matrix
 
 _BREACHES: Final = 3
 """How many breaches the head names."""
@@ -65,7 +66,7 @@ def _article(report: Report) -> Iterator[Markup]:
         ("violations", "What breaks", breaches(report)),
         ("rollback", "How far it can be taken back", tables.strip(report)),
         ("effects", "What it does to the world", _effects(report)),
-        ("matrix", "Reversibility: every fault at every call", tables.matrix(report)),
+        ("matrix", "Reversibility: every fault at every call", matrix(report)),
         ("asked", "Where a person is asked", tables.asked(report)),
         ("together", "Faults that end otherwise together than alone", tables.differences(report)),
         ("bound", "Bound, counts and assumptions", tables.bound(report)),

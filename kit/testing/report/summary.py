@@ -8,6 +8,7 @@ from typing import Final
 
 from kit.testing.report import graph, tables, words
 from kit.testing.report.findings import SEVERITY, Report
+from kit.testing.report.matrix import counted
 from kit.testing.report.story import narrate
 from kit.testing.runs import Ending
 from kit.testing.sweep.verdict import Cell
@@ -124,8 +125,8 @@ def _cell(cell: Cell | None) -> str:
     if cell is None:
         return ""
     violated = f"**{words.VIOLATED}{cell.violated}** " if cell.violated else ""
-    together = " + " + " ".join(tables.counted(cell.together)) if cell.together else ""
-    return violated + " ".join(tables.counted(cell.alone)) + together
+    together = " + " + " ".join(counted(cell.together)) if cell.together else ""
+    return violated + " ".join(counted(cell.alone)) + together
 
 
 def _asked(report: Report) -> Iterator[str]:

@@ -1,17 +1,15 @@
-"""The tables of the page: matrix, rollback strip, questions to people, pairs, and the box with the bound."""
+"""The tables of the page: endings, rollback strip, questions to people, pairs, and the box with the bound."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-from kit.contract import Role
 from kit.testing.faults import FaultKind
 from kit.testing.report import words
-from kit.testing.report.findings import SEVERITY, Asked, Report, worst
+from kit.testing.report.findings import SEVERITY, Asked, Report
 from kit.testing.report.markup import Markup, breakable, join, tag
-from kit.testing.runs import Ending
-from kit.testing.sweep.verdict import Cell, Difference, Place, Verdict
+from kit.testing.sweep.verdict import Difference, Verdict
 
 PAIRS: Final = 200
 """How many scenarios of several faults are shown; the page says how many more there are."""
@@ -43,41 +41,6 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Markup:
     )
 
 
-# -- the matrix --------------------------------------------------------------------------------------------------------
-
-
-def matrix(report: Report) -> Markup:
-    """Operations and their roles against kinds of fault."""
-    kinds = report.kinds
-    seams = [tag("th", seam.value, colspan=number, scope="colgroup") for seam, number in report.seams]
-    heads = [
-        tag("th", tag("span", kind.value.replace("_", " "), title=words.fault(kind)), scope="col") for kind in kinds
-    ]
-    rows = [tag("tr", *_row(report, place), class_=_sub(place)) for place in report.places]
-    return join(
-        tag(
-            "p",
-            "Each cell counts the scenarios in which the fault struck that method alone, by how they ended; after “+”, "
-            "those in which it struck together with others. An empty cell: the fault cannot strike there.",
-        ),
-        tag("ul", *_legend(report), class_="legend filter"),
-        tag(
-            "div",
-            tag(
-                "table",
-                tag("thead", tag("tr", tag("th", ""), *seams), tag("tr", tag("th", "call"), *heads)),
-                tag("tbody", *rows),
-                class_="matrix",
-            ),
-            class_="scroll",
-            data_matrix=True,
-            tabindex=0,
-            role="region",
-            aria_label="reversibility matrix",
-        ),
-    )
-
-
 def endings(report: Report) -> Markup:
     """How all scenarios ended: a bar, and what its parts are."""
     counts, violating = report.verdict.counts.endings, report.verdict.counts.violating
@@ -90,55 +53,6 @@ def endings(report: Report) -> Markup:
         tag("div", *parts, class_="bar", role="presentation"),
         tag("figcaption", *said, wrong if violating else ""),
     )
-
-
-def _sub(place: Place) -> str | None:
-    return None if place.role is Role.ACTION else "sub"
-
-
-def _legend(report: Report) -> Iterator[Markup]:
-    counts = report.verdict.counts
-    for ending in reversed(SEVERITY):
-        if number := counts.endings.get(ending, 0):
-            text = f"{words.ENDINGS[ending]} ({number:,})"
-            yield tag("li", tag("span", tag("b", words.MARKS[ending]), text, class_=f"chip {ending.value}"))
-    text = f"violated: an invariant does not hold ({counts.violating:,})"
-    loud = "chip violated" if counts.violating else "chip"
-    yield tag("li", tag("span", tag("b", words.VIOLATED), text, class_=loud))
-
-
-def _row(report: Report, place: Place) -> Iterator[Markup]:
-    yield tag("th", str(place), scope="row")
-    for kind in report.kinds:
-        yield _cell(report.cell(place, kind), place, kind)
-
-
-def _cell(cell: Cell | None, place: Place, kind: FaultKind) -> Markup:
-    if cell is None or not (cell.alone or cell.together):
-        return tag("td")
-    ending = worst(cell.alone or cell.together)
-    endings = sorted({*cell.alone, *cell.together})
-    violated = ["violated"] if cell.violated else []
-    lines = [f"{words.VIOLATED}{cell.violated}"] if violated else []
-    lines.extend(counted(cell.alone))
-    together = "+ " + " ".join(counted(cell.together)) if cell.together else ""
-    example = f", such as {cell.example}" if cell.example else ""
-    return tag(
-        "td",
-        *(join(line, tag("br")) for line in lines),
-        tag("small", together) if together else "",
-        class_="violated" if violated else ending.value if ending else None,
-        data_endings=" ".join([*violated, *endings]),
-        title=f"{place}: {words.fault(kind)}{example}",
-    )
-
-
-def counted(endings: Mapping[Ending, int]) -> list[str]:
-    """Endings as their marks, each with its number."""
-    return [f"{words.MARKS[ending]}{endings[ending]:,}" for ending in reversed(SEVERITY) if endings.get(ending)]
-
-
-# -- the rest ----------------------------------------------------------------------------------------------------------
 
 
 def strip(report: Report) -> Markup:

@@ -25,7 +25,8 @@ def assumptions(subject: Subject, *, depth: int, seed: int, engine: str, kinds: 
 
 
 def _of_faults(depth: int, kinds: Collection[FaultKind]) -> Iterator[str]:
-    yield f"At most {depth} fault{'s' * (depth != 1)} strike one scenario; each strikes once, and then it is over."
+    strike = "fault strikes" if depth == 1 else "faults strike"
+    yield f"At most {depth} {strike} one scenario; each strikes once, and then it is over."
     left_out = [kind.value for kind in FaultKind if kind not in kinds]
     if left_out:
         yield f"Not tried: {', '.join(left_out)}."
