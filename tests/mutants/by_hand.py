@@ -15,6 +15,7 @@ from activities.carts import contract as carts
 from activities.orders import contract as orders
 from activities.orders.contract import CartStatus
 from activities.payments import contract as payments
+from kit.contract import Outcome, UndoRequest
 from tests.mutants.careful import WAIT, ByHand, Call
 from tests.mutants.seeding import Mutant
 from workflows.checkout import CheckoutRequest, OrderPlaced
@@ -117,6 +118,26 @@ class UndoTriedOnce(ByHand):
 
 
 @workflow.defn
+class UndoOfWhatWasRefused(ByHand):
+    """Every step that was begun is undone as if it had succeeded; what its undo needs to know is made up."""
+
+    def undoing(self, call: Call) -> UndoRequest[Any, Any]:
+        """See base class."""
+        operation, request = call
+        if operation is not payments.authorize:
+            return super().undoing(call)
+        held = payments.Authorization(
+            payment_intent=f"pi_of_{request.order_id}", amount=request.amount, currency=request.currency
+        )
+        return UndoRequest[Any, Any](request=request, result=held, outcome=Outcome.DONE)
+
+    @workflow.run
+    async def run(self, checkout: CheckoutRequest) -> OrderPlaced:
+        """Check out one cart."""
+        return await self.check_out(checkout)
+
+
+@workflow.defn
 class UndoInOrder(ByHand):
     """First taken, first undone: what a later step has built on an earlier one stands in the way."""
 
@@ -208,13 +229,13 @@ class GivenUpOnTime(ByHand):
 
 
 def _fault(name: str, story: str, saga: type, *, caught: str, breaks: str) -> Mutant:
-    return Mutant(name=name, story=f"Written by hand: {story}", workflow=saga, caught=caught, breaks=breaks)
+    return Mutant(name=name, story=story, workflow=saga, caught=caught, breaks=breaks)
 
 
 IN_SAGAS_BY_HAND: Final = (
     _fault(
         "undo_registered_after_the_step",
-        "the undo goes on the list when the step has returned.",
+        "The undo goes on the list when the step has returned.",
         UndoRegisteredAfterTheStep,
         caught="payments.authorize#1:replies_lost",
         breaks="ended without success: nothing is left",
@@ -235,7 +256,7 @@ IN_SAGAS_BY_HAND: Final = (
     ),
     _fault(
         "undo_not_shielded",
-        "the undo is awaited like everything else.",
+        "The undo is awaited like everything else.",
         UndoNotShielded,
         caught="payments.authorize.undo#1:cancel_before+payments.capture#1:refused",
         breaks="ended without success: nothing is left",
@@ -255,8 +276,15 @@ IN_SAGAS_BY_HAND: Final = (
         breaks="ended without success: nothing is left",
     ),
     _fault(
+        "undo_of_what_was_refused",
+        "A clean refusal is undone, too, 'better safe than sorry'.",
+        UndoOfWhatWasRefused,
+        caught="payments.authorize#1:refused",
+        breaks="only what may have happened is undone",
+    ),
+    _fault(
         "undo_in_order",
-        "the list of undos is walked from its beginning.",
+        "The list of undos is walked from its beginning.",
         UndoInOrder,
         caught="carts.complete#1:cancel_before",
         breaks="ended without success: nothing is left",
@@ -270,14 +298,14 @@ IN_SAGAS_BY_HAND: Final = (
     ),
     _fault(
         "refund_left_out",
-        "the refund is left out of the undo.",
+        "The refund is left out of the undo.",
         RefundLeftOut,
         caught="carts.complete#1:cancel_before",
         breaks="a placed order is paid in full, another one is not paid",
     ),
     _fault(
         "effect_left_to_itself",
-        "the default cancellation type.",
+        "The default cancellation type.",
         EffectLeftToItself,
         caught="payments.authorize#1:cancel_during",
         breaks="ended without success: nothing is left",

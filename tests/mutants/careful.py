@@ -128,15 +128,18 @@ class ByHand:
 
     async def undo(self, call: Call, *, retry: RetryPolicy | None = None) -> None:
         """One undo; the guard looks up whether there is anything to take back."""
-        operation, request = call
         await workflow.execute_activity(
-            operation.undo_name,
-            args=[UndoRequest[Any, Any](request=request, outcome=Outcome.UNKNOWN), _token(call)],
+            call[0].undo_name,
+            args=[self.undoing(call), _token(call)],
             result_type=UndoEnded,
-            start_to_close_timeout=operation.timeout,
+            start_to_close_timeout=call[0].timeout,
             retry_policy=retry,
             cancellation_type=WAIT,
         )
+
+    def undoing(self, call: Call) -> UndoRequest[Any, Any]:
+        """What the undo of a step is told: it has not kept what came of it, so the guard is to find out."""
+        return UndoRequest[Any, Any](request=call[1], outcome=Outcome.UNKNOWN)
 
 
 def _token(call: Call) -> Token:

@@ -55,7 +55,7 @@ IN_CONNECTORS: Final = (
             ),
         ),
         caught="inventory.reserve#1:crash_before",
-        breaks="nothing irreversible before the commit",
+        breaks="completed means every effect is there",
     ),
     Mutant(
         name="reservation_of_another_order_is_found",
@@ -63,7 +63,7 @@ IN_CONNECTORS: Final = (
         story="The look-up goes by the sku: any reservation of it will do.",
         edits=(Edit(_WAREHOUSE, _ASK_BY_REFERENCE, 'params={"reference": f"reserve:YESTERDAY:{request.sku}"})\n'),),
         caught="inventory.reserve#1:crash_before",
-        breaks="nothing irreversible before the commit",
+        breaks="completed means every effect is there",
     ),
     Mutant(
         name="reserves_twice_on_a_broken_connection",
@@ -92,7 +92,7 @@ IN_CONNECTORS: Final = (
             ),
         ),
         caught="inventory.reserve#1:outage",
-        breaks="nothing irreversible before the commit",
+        breaks="completed means every effect is there",
     ),
     Mutant(
         name="remembered_before_it_is_reserved",
@@ -110,7 +110,7 @@ IN_CONNECTORS: Final = (
             ),
         ),
         caught="inventory.reserve#1:outage",
-        breaks="nothing irreversible before the commit",
+        breaks="completed means every effect is there",
     ),
     Mutant(
         name="release_does_nothing",
@@ -192,7 +192,7 @@ IN_CONNECTORS: Final = (
         story="The order no longer checks the cart out: completing it does that, later.",
         edits=(Edit(_ORDERS, _MOVE_CART, ""),),
         caught="clean",
-        breaks="every run ends, or waits for a person",
+        breaks="without a fault it completes",
     ),
     Mutant(
         name="order_committed_on_its_own",
@@ -237,7 +237,7 @@ IN_CONNECTORS: Final = (
             ),
         ),
         caught="clean",
-        breaks="nothing irreversible before the commit",
+        breaks="completed means every effect is there",
     ),
     # -- the shipping partner --------------------------------------------------------------------------------------
     Mutant(

@@ -64,14 +64,14 @@ IN_CONTRACTS: Final = (
         story="The key format is 'improved': the workflow's id is unique, too, and always at hand.",
         edits=(_authorize("authorize:{workflow_id}"),),
         caught="clean",
-        breaks="nothing irreversible before the commit",
+        breaks="the ledger says what is true",
     ),
     Mutant(
         name="reservation_key_of_the_workflow",
         story="The same for the warehouse.",
         edits=(Edit(_INVENTORY, 'key="reserve:{order_id}:{sku}"', 'key="reserve:{workflow_id}"'),),
         caught="clean",
-        breaks="nothing irreversible before the commit",
+        breaks="the ledger says what is true",
     ),
     Mutant(
         name="receipt_key_of_the_workflow",
@@ -93,7 +93,7 @@ IN_CONTRACTS: Final = (
         story="One receipt per customer: the key is the address.",
         edits=(Edit(_EMAIL, 'key="receipt:{order_id}"', 'key="receipt:{to}"'),),
         caught="clean",
-        breaks="every run ends, or waits for a person",
+        breaks="without a fault it completes",
     ),
     Mutant(
         name="one_key_for_authorize_and_capture",

@@ -227,7 +227,7 @@ IN_LEDGER: Final = (
         "undo_recorded_before_it_happened",
         "The undo is marked as done first, then carried out.",
         Premature,
-        caught="payments.authorize.undo#1:outage+payments.capture#1:refused",
+        caught="payments.authorize#1:replies_lost",
         breaks="ended without success: nothing is left",
     ),
     _fault(

@@ -89,7 +89,7 @@ IN_PAYMENTS: Final = (
         story="The refund is emptied: support does refunds.",
         edits=(_edit(_REFUND, "        return\n" + _REFUND),),
         caught="payments.capture#1:replies_lost",
-        breaks="every run ends, or waits for a person",
+        breaks="the ledger says what is true",
     ),
     Mutant(
         name="void_swallows_failures",
@@ -117,7 +117,7 @@ IN_PAYMENTS: Final = (
             ),
         ),
         caught="payments.capture#1:replies_lost+payments.capture.undo#1/3:refused",
-        breaks="every run ends, or waits for a person",
+        breaks="the ledger says what is true",
     ),
     Mutant(
         name="refund_of_half",
@@ -130,7 +130,7 @@ IN_PAYMENTS: Final = (
             ),
         ),
         caught="payments.capture#1:replies_lost",
-        breaks="every run ends, or waits for a person",
+        breaks="the ledger says what is true",
     ),
     Mutant(
         name="void_instead_of_refund",
@@ -147,7 +147,7 @@ IN_PAYMENTS: Final = (
             ),
         ),
         caught="payments.capture#1:replies_lost",
-        breaks="every run ends, or waits for a person",
+        breaks="the ledger says what is true",
     ),
     Mutant(
         name="void_of_the_wrong_object",
@@ -184,7 +184,7 @@ IN_PAYMENTS: Final = (
             ),
         ),
         caught="payments.capture#1:replies_lost",
-        breaks="every run ends, or waits for a person",
+        breaks="the ledger says what is true",
     ),
     Mutant(
         name="anybodys_authorization_is_found",
@@ -264,7 +264,7 @@ IN_PAYMENTS: Final = (
         story="One call less: the money is taken with the authorization.",
         edits=(_edit('            "capture_method": "manual",\n', '            "capture_method": "automatic",\n'),),
         caught="clean",
-        breaks="every run ends, or waits for a person",
+        breaks="without a fault it completes",
     ),
     Mutant(
         name="captures_a_little_less",

@@ -119,7 +119,7 @@ IN_WORKFLOW: Final = (
         story="The receipt is sent first, as a plain activity, so that the customer sees something at once.",
         edits=(*_PLAIN, _edit(_RECEIPT, ""), _edit(_CREATE, _RECEIPT_PLAINLY + _CREATE)),
         caught="payments.capture#1:refused",
-        breaks="ended without success: nothing is left",
+        breaks="nothing irreversible before the commit",
     ),
     Mutant(
         name="receipt_as_a_step_before_the_order",
@@ -135,7 +135,7 @@ IN_WORKFLOW: Final = (
         story="The warehouse is told to ship while the bank is asked, to save a minute.",
         edits=(*_PLAIN, _edit(_SHIP, ""), _edit(_PIVOT, _SHIP_PLAINLY + _PIVOT)),
         caught="payments.capture#1:refused",
-        breaks="ended without success: nothing is left",
+        breaks="nothing irreversible before the commit",
     ),
     Mutant(
         name="reservation_beside_the_saga",

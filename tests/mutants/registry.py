@@ -10,5 +10,16 @@ from tests.mutants.in_contracts import IN_CONTRACTS
 from tests.mutants.in_ledger import IN_LEDGER
 from tests.mutants.in_payments import IN_PAYMENTS
 from tests.mutants.in_workflow import IN_WORKFLOW
+from tests.mutants.seeding import Mutant
 
-MUTANTS: Final = (*IN_WORKFLOW, *IN_SAGAS_BY_HAND, *IN_CONTRACTS, *IN_PAYMENTS, *IN_CONNECTORS, *IN_LEDGER)
+PLACES: Final[dict[str, tuple[Mutant, ...]]] = {
+    "the workflow": IN_WORKFLOW,
+    "a workflow written by hand": IN_SAGAS_BY_HAND,
+    "the contracts": IN_CONTRACTS,
+    "the connector to the bank": IN_PAYMENTS,
+    "the other connectors": IN_CONNECTORS,
+    "the ledger": IN_LEDGER,
+}
+"""The mutants, by what they are seeded into."""
+
+MUTANTS: Final = tuple(mutant for mutants in PLACES.values() for mutant in mutants)

@@ -6,7 +6,7 @@ from typing import Final
 
 from kit.testing import Scenario
 from tests.mutants.careful import ORIGINAL_BY_HAND
-from tests.mutants.registry import MUTANTS
+from tests.mutants.registry import MUTANTS, PLACES
 from tests.mutants.seeding import ORIGINAL, ORIGINAL_ON_THE_STREET, ROOT, Mutant
 
 PAGE: Final = ROOT / "docs/explanation/bugs-it-finds.md"
@@ -39,21 +39,26 @@ def written(page: str) -> str:
     """The page with score and table of now in it."""
     before, _, rest = page.partition(_BEGIN)
     _, _, after = rest.partition(_END)
-    return f"{before}{_BEGIN}{_score()}\n\n{_table()}{_END}{after}"
+    return f"{before}{_BEGIN}{_score()}\n\n{_tables()}{_END}{after}"
 
 
-def _table() -> str:
-    """One row for each mutant."""
-    return "\n".join([_HEAD, *(f"| `{m.name}` | {m.story} | {_caught(m)} |" for m in MUTANTS)])
+def _tables() -> str:
+    """A table for each place, with one row for each mutant."""
+    return "\n\n".join(
+        "\n".join([f"### In {place}", "", _HEAD, *(f"| `{m.name}` | {m.story} | {_caught(m)} |" for m in mutants)])
+        for place, mutants in PLACES.items()
+    )
 
 
 def _score() -> str:
     """How many are caught by what."""
     singles = sum(faults_of(mutant) <= 1 for mutant in CAUGHT)
     return (
-        f"{len(MUTANTS)} faults: {len(MUTANTS) - len(RUNNING)} are refused when the class or the worker is built, "
-        f"{len(RUNNING)} get to run. Of these single faults catch {singles} ({singles / len(RUNNING):.0%}), "
-        f"single faults and pairs {len(CAUGHT)} ({len(CAUGHT) / len(RUNNING):.0%})."
+        f"**{len(MUTANTS)} faults.** {len(MUTANTS) - len(RUNNING)} are refused when the class or the worker is built, "
+        f"{len(RUNNING)} get to run.\n"
+        f"Scenarios of at most one fault catch {singles} of these ({singles / len(RUNNING):.0%}), "
+        f"pairs {len(CAUGHT) - singles} more: together {len(CAUGHT) / len(RUNNING):.0%}.\n"
+        f"{len(RUNNING) - len(CAUGHT)} are caught by neither, and do no harm; each is argued in its row."
     )
 
 
@@ -62,4 +67,4 @@ def _caught(mutant: Mutant) -> str:
         return f"refused when built: “{mutant.refused}”"
     if mutant.caught is None:
         return f"nothing: {mutant.equivalent}"
-    return f"`{mutant.caught}`: {mutant.breaks}"
+    return f"`{mutant.caught}`: “{mutant.breaks}”"

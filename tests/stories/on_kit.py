@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final
 
@@ -11,6 +12,7 @@ from kit import Model, SagaWorkflow
 from kit.contract import Dependency, Effect, FailureKind, Once, Operation, Token, Undo
 from kit.errors import Refused
 from kit.ledger import MemoryLedger
+from kit.testing import Truth, Wire, World
 from kit.worker import Connector, ReliabilityPlugin
 from tests.stories.plain import Bank
 
@@ -101,6 +103,40 @@ class Order(SagaWorkflow, owner="shop-team"):
         """Take one order."""
         await self.step(charge, bill)
         await self.step(reserve, bill)
+
+
+async def plainly(operation: Operation[Bill, Receipt], bill: Bill) -> None:
+    """Call an operation from a workflow that is no saga: an activity like any other."""
+    info = workflow.info()
+    key = operation.key_for(bill, workflow_id=info.workflow_id)
+    token = Token(key=key, correlation_id=info.workflow_id, workflow_id=info.workflow_id, run_id=info.run_id)
+    await workflow.execute_activity(operation.name, args=[bill, token], start_to_close_timeout=operation.timeout)
+
+
+class BankWorld(World):
+    """The bank, as a sweep puts it under faults."""
+
+    def __init__(self, wire: Wire) -> None:
+        super().__init__(wire)
+        self.bank = Bank()
+
+    def connect(self) -> Sequence[Connector]:
+        """See base class."""
+        return [AtBank(self.wire.client(self.bank, system="bank"))]
+
+    async def truth(self) -> list[Truth]:
+        """See base class."""
+        done = [line.split(" ", 1) for line in self.bank.book]
+        undone = {(_UNDOES[verb], order) for verb, order in done if verb in _UNDOES}
+        return [
+            Truth("bank", f"bank.{_DOES[verb]}", f"{_DOES[verb]}:{order}", live=(verb, order) not in undone)
+            for verb, order in done
+            if verb in _DOES
+        ]
+
+
+_DOES: Final = {"charged": "charge", "reserved": "reserve"}
+_UNDOES: Final = {"refunded": "charged", "released": "reserved"}
 
 
 def plugin(bank: Bank) -> ReliabilityPlugin:

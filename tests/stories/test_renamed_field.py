@@ -12,6 +12,7 @@ from temporalio.client import WorkflowExecutionStatus
 from temporalio.testing import WorkflowEnvironment
 
 from kit import Model, SagaWorkflow
+from kit.testing import FaultKind, Invariant, Run, Subject, sweep
 from tests.stories import on_kit
 from tests.stories.plain import Bank, Service, recorded
 
@@ -125,3 +126,50 @@ async def test_a_saga_takes_no_step_with_what_it_cannot_read(server: WorkflowEnv
 
     assert status is WorkflowExecutionStatus.RUNNING
     assert bank.book == ["reserved ORDER-1"]
+
+
+@workflow.defn(name="OrderBesideTheKit")
+class PlainBefore:
+    """What is in production."""
+
+    @workflow.run
+    async def run(self, request: RequestBefore) -> None:
+        await on_kit.plainly(on_kit.reserve, on_kit.Bill(order=request.order))
+        await on_kit.plainly(on_kit.charge, on_kit.Bill(order=f"{request.order} {request.amount}"))
+
+
+@workflow.defn(name="OrderBesideTheKit")
+class PlainAfter:
+    """The change."""
+
+    @workflow.run
+    async def run(self, request: RequestAfter) -> None:
+        await on_kit.plainly(on_kit.reserve, on_kit.Bill(order=request.order))
+        await on_kit.plainly(on_kit.charge, on_kit.Bill(order=f"{request.order} {request.amount_cents}"))
+
+
+def _charged_in_full(world: on_kit.BankWorld, run: Run) -> list[str]:
+    charged = [line for line in world.bank.book if line.startswith("charged")]
+    return [line for line in charged if line != "charged ORDER-1 4999"]
+
+
+async def _rolled_back(after: type, request: object, *, before: type) -> dict[str, set[str]]:
+    """What a sweep finds that takes the change back at every call."""
+    rule = Invariant("an order is charged what it costs", _charged_in_full)
+    subject = Subject(after, request, on_kit.BankWorld, (rule,), previous=before)
+    verdict = await sweep(subject, depth=1, kinds=[FaultKind.HANDED_OVER])
+    return {str(found.scenario): {broken.invariant for broken in found.run.violations} for found in verdict.violations}
+
+
+async def test_a_sweep_finds_what_is_charged_after_the_rollback() -> None:
+    """Before anything is deployed: handed over at its reservation, the order is charged 0, and a rule says so."""
+    found = await _rolled_back(PlainAfter, RequestAfter("ORDER-1", amount_cents=4999), before=PlainBefore)
+
+    assert found["bank.reserve#1:handed_over"] == {"an order is charged what it costs"}
+
+
+async def test_a_sweep_finds_that_a_saga_would_stand_still() -> None:
+    """The same change to a saga: the sweep says that its runs are stuck on the old code, and nothing is charged."""
+    found = await _rolled_back(SagaAfter, BillAfter(order="ORDER-1", amount_cents=4999), before=SagaBefore)
+
+    assert found["bank.reserve#1:handed_over"] == {"every run ends, or waits for a person"}
