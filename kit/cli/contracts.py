@@ -134,4 +134,5 @@ def _tell(finding: Finding) -> None:
 
 
 def _size(lock: Lock) -> str:
-    return f"{len(lock.operations)} operations, {len(lock.workflows)} workflows"
+    counted = (("operation", len(lock.operations)), ("workflow", len(lock.workflows)))
+    return ", ".join(f"{count} {name}{'' if count == 1 else 's'}" for name, count in counted)

@@ -34,7 +34,7 @@ def lint_sources(*paths: Path, json: Annotated[bool, Parameter(negative="")] = F
     for finding in report.findings:
         print(f"{_shown(finding.path)}:{finding.line}:{finding.column}: {finding.code} {finding.message}")
         print(f"    fix: {finding.fix}")
-    print(f"{_counted(report.findings)} in {report.files} files.")
+    print(f"{_counted(report.findings)} in {report.files} {'file' if report.files == 1 else 'files'}.")
     return int(bool(report.findings))
 
 

@@ -73,8 +73,8 @@ def test_what_was_locked_holds(service: Path, capsys: pytest.CaptureFixture[str]
 
     assert run(["contracts", "check"]) == 0
     assert capsys.readouterr().out.splitlines() == [
-        "contracts.lock is written: 1 operations, 1 workflows.",
-        "The contracts hold: 1 operations, 1 workflows.",
+        "contracts.lock is written: 1 operation, 1 workflow.",
+        "The contracts hold: 1 operation, 1 workflow.",
     ]
 
 

@@ -37,7 +37,7 @@ def test_a_finding_is_a_line_to_follow_and_a_fix(service: Path, capsys: pytest.C
     assert capsys.readouterr().out.splitlines() == [
         "service.py:7:15: KIT003 datetime.datetime.now() answers otherwise when the workflow is replayed",
         "    fix: use workflow.now(), workflow.random() or workflow.uuid4()",
-        "Found 1 breach in 1 files.",
+        "Found 1 breach in 1 file.",
     ]
 
 
@@ -46,7 +46,7 @@ def test_a_clean_file_passes(service: Path, capsys: pytest.CaptureFixture[str]) 
     (service / "clean.py").write_text("x = 1\n")
 
     assert run(["lint", "clean.py"]) == 0
-    assert capsys.readouterr().out == "Nothing found in 1 files.\n"
+    assert capsys.readouterr().out == "Nothing found in 1 file.\n"
 
 
 def test_the_document_says_the_same(service: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
 from typing import Final
 
 from kit.testing.gates.lint.findings import Rule
+from kit.testing.gates.lint.pivoting import irreversible_before_pivot
 from kit.testing.gates.lint.project import Project
-from kit.testing.gates.lint.source import Function, Source, calls, keyword, methods, of_self, within
+from kit.testing.gates.lint.source import Function, Source, assigned, calls, keyword, of_self, within
 from kit.testing.gates.lint.stepping import ACTIVITIES, Found, stepping_methods, workflow_functions
 from kit.testing.gates.lint.swallowing import swallowed
 from kit.testing.gates.lint.unstable import is_unstable
@@ -38,7 +38,12 @@ def effect_without_step(source: Source, project: Project) -> Found:
     """An operation's activity is scheduled by hand."""
     for function in workflow_functions(source, project):
         for call in calls(*function.body):
-            if source.meaning(call.func) in ACTIVITIES and call.args and _names_effect(source, project, call.args[0]):
+            if source.meaning(call.func) not in ACTIVITIES or not call.args:
+                continue
+            named = call.args[0]
+            if isinstance(named, ast.Name):
+                named = assigned(function, named.id) or assigned(source.tree, named.id) or named
+            if _names_effect(source, project, named):
                 yield call, f"{ast.unparse(call.args[0])} is scheduled without a step"
 
 
@@ -72,31 +77,6 @@ def clock_in_workflow(source: Source, project: Project) -> Found:
 
 
 # -- KIT005 to KIT007 --------------------------------------------------------------------------------------------------
-
-
-def irreversible_before_pivot(source: Source, project: Project) -> Found:
-    """What cannot be taken back is done while the saga may still turn round."""
-    for cls in source.classes:
-        if not project.is_saga(source, cls):
-            continue
-        passed = False
-        for method in sorted(methods(cls), key=lambda method: method.name != "run"):
-            for call in calls(*method.body):
-                verb = of_self(call.func)
-                passed = passed or verb == "pivot"
-                if verb not in ("step", "parallel") or passed:
-                    continue
-                for operation in operations_of(call):
-                    known = project.operation(source, operation)
-                    if known is not None and known.effect == "IRREVERSIBLE":
-                        yield operation, f"{ast.unparse(operation)} is IRREVERSIBLE and comes before the pivot"
-
-
-def operations_of(call: ast.Call) -> Iterator[ast.expr]:
-    """The operations that a call of a saga's verb names."""
-    for argument in call.args if of_self(call.func) == "parallel" else call.args[:1]:
-        pair = argument.value if isinstance(argument, ast.Starred) else argument
-        yield pair.elts[0] if isinstance(pair, ast.Tuple) and pair.elts else pair
 
 
 def gathered(source: Source, project: Project) -> Found:

@@ -124,6 +124,13 @@ PAIRS: Final[dict[str, list[tuple[str, str, str]]]] = {
         ),
         (
             WORKFLOW,
+            "        name = shop.sell.name\n"
+            "        await workflow.execute_activity(name, request, schedule_to_close_timeout=TEN)",
+            "        name = 'count_visitors'\n"
+            "        await workflow.execute_activity(name, request, schedule_to_close_timeout=TEN)",
+        ),
+        (
+            WORKFLOW,
             "        await workflow.start_activity('shop.sell', request, schedule_to_close_timeout=TEN)",
             "        await workflow.sleep(10)",
         ),
@@ -239,6 +246,29 @@ PAIRS: Final[dict[str, list[tuple[str, str, str]]]] = {
             WORKFLOW,
             "        await self.parallel((shop.sell, request), (shop.mail, request))",
             "        await self.pivot(shop.sell, request)\n        await self.step(shop.mail, request)",
+        ),
+        (
+            WORKFLOW,
+            """
+        await self._tell(request)
+        await self._sell(request)
+
+    async def _sell(self, request):
+        await self.pivot(shop.sell, request)
+
+    async def _tell(self, request):
+        await self.step(shop.mail, request)
+""",
+            """
+        await self._sell(request)
+        await self._tell(request)
+
+    async def _tell(self, request):
+        await self.step(shop.mail, request)
+
+    async def _sell(self, request):
+        await self.pivot(shop.sell, request)
+""",
         ),
     ],
     "KIT006": [
