@@ -24,8 +24,9 @@ def matrix(report: Report) -> Markup:
     return join(
         tag(
             "p",
-            "How the scenarios ended in which the fault struck that method alone; after “+”, together with others. "
-            "Each cell has its numbers in its tooltip. An empty cell: the fault cannot strike there.",
+            "How the scenarios ended in which the fault struck that method alone; after “+”, how else they ended when it "
+            "struck together with others. Each cell has its numbers in its tooltip. An empty cell: the fault cannot "
+            "strike there.",
         ),
         tag("ul", *_legend(report), class_="legend filter"),
         tag(
@@ -73,7 +74,8 @@ def _cell(cell: Cell | None, place: Place, kind: FaultKind) -> Markup:
     violated = ["violated"] if cell.violated else []
     lines = [f"{words.VIOLATED}{_many(cell.violated)}"] if violated else []
     lines.extend(f"{words.MARKS[one]}{_many(cell.alone[one])}" for one in _ordered(cell.alone))
-    together = "+ " + "".join(words.MARKS[one] for one in _ordered(cell.together)) if cell.together else ""
+    otherwise = [words.MARKS[one] for one in _ordered(cell.together) if one not in cell.alone]
+    together = f"+ {''.join(otherwise)}" if otherwise else ""
     return tag(
         "td",
         *(join(line, tag("br")) for line in lines),
