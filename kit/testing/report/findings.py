@@ -105,10 +105,15 @@ class Report:
 
     @cached_property
     def kinds(self) -> tuple[FaultKind, ...]:
-        """The columns of the matrix, those of one seam together."""
-        found = {kind for _, kind in self.verdict.matrix} | set(self.verdict.kinds)
+        """The columns of the matrix: what struck somewhere, those of one seam together."""
+        found = {kind for _, kind in self.verdict.matrix}
         seams = list(Seam)
         return tuple(sorted(found, key=lambda kind: (seams.index(kind.seam), list(FaultKind).index(kind))))
+
+    @property
+    def impossible(self) -> tuple[FaultKind, ...]:
+        """What was tried and could strike nowhere."""
+        return tuple(kind for kind in self.verdict.kinds if kind not in self.kinds)
 
     @property
     def seams(self) -> list[tuple[Seam, int]]:

@@ -17,16 +17,15 @@ def matrix(report: Report) -> Markup:
     """Operations and their roles against kinds of fault."""
     kinds = report.kinds
     seams = [tag("th", seam.value, colspan=number, scope="colgroup") for seam, number in report.seams]
-    heads = [
-        tag("th", tag("span", kind.value.replace("_", " "), title=words.fault(kind)), scope="col") for kind in kinds
-    ]
+    heads = [tag("th", tag("span", _spaced(kind), title=words.fault(kind)), scope="col") for kind in kinds]
     rows = [tag("tr", *_row(report, place), class_=_sub(place)) for place in report.places]
     return join(
         tag(
             "p",
-            "How the scenarios ended in which the fault struck that method alone; after “+”, how else they ended when it "
-            "struck together with others. Each cell has its numbers in its tooltip. An empty cell: the fault cannot "
-            "strike there.",
+            "How the scenarios ended in which the fault struck that method alone; after “+”, how else they ended "
+            "when it struck together with others. Each cell has its numbers in its tooltip. An empty cell: the fault "
+            "cannot strike there.",
+            f" Nowhere: {', '.join(_spaced(kind) for kind in report.impossible)}." if report.impossible else "",
         ),
         tag("ul", *_legend(report), class_="legend filter"),
         tag(
@@ -44,6 +43,10 @@ def matrix(report: Report) -> Markup:
             aria_label="reversibility matrix",
         ),
     )
+
+
+def _spaced(kind: FaultKind) -> str:
+    return kind.value.replace("_", " ")
 
 
 def _sub(place: Place) -> str | None:

@@ -12,7 +12,7 @@ from html.parser import HTMLParser
 import pytest
 
 from kit.contract import Role
-from kit.testing.faults import Point, Scenario
+from kit.testing.faults import FaultKind, Point, Scenario
 from kit.testing.report import Report, page
 from kit.testing.report.breaches import TOLD
 from kit.testing.report.lanes import swim_lanes
@@ -196,6 +196,18 @@ def test_the_matrix_has_what_was_found_where_it_was_found() -> None:
     assert cell == "✗4<br>↩<br>"
     assert re.search(r'title="payments.capture.undo: [^"]*"><small>\+ \?</small></td>', text)
     assert numbers == f"alone: 1 compensated; together with others: 3 compensated; 4 violated; such as {LOST}"
+
+
+def test_what_can_strike_nowhere_has_no_column() -> None:
+    """It is named instead, so that nobody takes it for forgotten."""
+    found = report()
+    tried = replace(found.verdict, kinds=(*found.verdict.kinds, FaultKind.RATE_LIMITED))
+
+    text = page([Report(tried, found.subject)])
+
+    assert ">rate limited</span>" not in text
+    assert "Nowhere: rate limited." in said(read(text))
+    assert "Nowhere" not in page([found])
 
 
 @pytest.mark.parametrize("safe", [True, False])
