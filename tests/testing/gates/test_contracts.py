@@ -65,7 +65,7 @@ def test_every_kind_of_change_is_tried() -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=20, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(spec=specs())
 def test_what_has_not_changed_has_no_findings(spec: Spec) -> None:
     """The same contracts, built again from new classes, are the same lock, byte for byte."""
@@ -78,7 +78,7 @@ def test_what_has_not_changed_has_no_findings(spec: Spec) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=80, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(spec=specs(), name=st.sampled_from(sorted(BEFORE_AND_AFTER)))
 def test_a_change_is_found_in_any_service(spec: Spec, name: str) -> None:
     """What the change is made in makes no difference to how it is called."""

@@ -20,12 +20,14 @@ from kit.errors import DefinitionError
 from kit.testing.gates.explaining import told
 from kit.testing.gates.histories import FOLDER, Recording, read, read_all, recording_of, write
 from kit.testing.gates.recording import cover, record
-from kit.testing.gates.replaying import Divergence, Replayed, check
+from kit.testing.gates.replaying import Divergence, Replayed, check, name_of
 from kit.testing.gates.watching import compare
 from kit.testing.gates.watching.reading import read as read_as
 from kit.testing.sweep import run_scenario
+from kit.testing.world import Subject
 from kit.workflow.steps import Done
-from tests.worlds import CHECKOUT
+from temporal.app import WORKFLOWS
+from tests.worlds import CHECKOUT, SUBJECTS
 from workflows.checkout import Checkout, CheckoutRequest, OrderPlaced
 
 ROOT = Path(__file__).parents[3]
@@ -97,14 +99,22 @@ async def replayed(recording: Recording, cls: type) -> Replayed:
 
 
 @pytest.mark.parametrize("recording", read_all(HISTORIES), ids=lambda recording: recording.name)
-async def test_the_checkout_does_what_was_recorded(recording: Recording) -> None:
-    """Every stored history replays on the checkout of now, with the same arguments and options."""
-    found = await replayed(recording, Checkout)
+async def test_the_code_does_what_was_recorded(recording: Recording) -> None:
+    """Every stored history replays on the workflows of now, with the same arguments and options."""
+    (found,) = await check([recording], workflows=WORKFLOWS)
 
     assert list(told([found]))[:-1] == [
         f"{recording.name}  replays  ({recording.workflow}, {len(recording.events)} events)"
     ]
     assert found.unchanged
+
+
+@pytest.mark.parametrize("subject", SUBJECTS, ids=lambda subject: subject.workflow.__name__)
+def test_what_is_verified_is_recorded(subject: Subject) -> None:
+    """Every subject has its clean run among the stored histories: a new one asks for `kit replay record`."""
+    stored = {(recording.workflow, recording.scenario) for recording in read_all(HISTORIES)}
+
+    assert (name_of(subject.workflow), "clean") in stored
 
 
 def test_the_stored_histories_cover_the_endings() -> None:
