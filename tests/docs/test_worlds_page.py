@@ -43,6 +43,7 @@ def test_the_short_world_carries_a_saga(examples: dict[str, Any], scenario: str)
     assert run.violations == ()
 
 
+@pytest.mark.slow  # the first checkout of a session imports its providers
 def test_the_invariant_holds_for_the_checkout(examples: dict[str, Any]) -> None:
     """A rule of one's own is asked beside the built-in ones."""
     rule: Invariant = examples["PAID_IN_FULL"]

@@ -27,7 +27,8 @@ from kit.testing.invariants.case import BuiltIn
 from kit.testing.invariants.effects import complete, irreversible, nothing_left, once
 from kit.testing.invariants.endings import asks_well, completes, ends, says_so
 from kit.testing.invariants.ledger import true_ledger, unwindable
-from kit.testing.invariants.turning import forward_only, heeds_cancellation, keeps_deadline, undoes_what_happened
+from kit.testing.invariants.turning import forward_only, heeds_cancellation, keeps_deadline
+from kit.testing.invariants.undoing import latest_first, settles_first, undoes_what_happened
 
 BUILT_IN: Final[tuple[BuiltIn, ...]] = (
     BuiltIn("at most one live effect per key", "no key has two effects that stand", once),
@@ -70,6 +71,16 @@ BUILT_IN: Final[tuple[BuiltIn, ...]] = (
         undoes_what_happened,
     ),
     BuiltIn(
+        "nothing is undone while a step is at work",
+        "each step of a saga that turns round has ended before the first undo begins",
+        settles_first,
+    ),
+    BuiltIn(
+        "the latest step is undone first",
+        "undos begin in the reverse order of the steps; those begun together may be undone together",
+        latest_first,
+    ),
+    BuiltIn(
         "the ledger says what is true",
         "done rows stand, settled others do not; no effect is without a row; rows stay open only where somebody still "
         "has to look",
@@ -88,8 +99,8 @@ BUILT_IN: Final[tuple[BuiltIn, ...]] = (
     ),
     BuiltIn(
         "what a person is asked is true",
-        "each task has a question, an owner and choices; its run is found by its memo; what it says did not happen "
-        "does not stand",
+        "each task has a question, an owner and choices; the run is found by its memo for as long as it asks; what a "
+        "task says did not happen does not stand",
         asks_well,
     ),
     BuiltIn(

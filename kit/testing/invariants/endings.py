@@ -47,8 +47,10 @@ def ends(case: Case) -> Iterator[str]:
 
 def asks_well(case: Case) -> Iterator[str]:
     """What a person is asked can be found, can be answered, and is true."""
-    if case.run.ending is not Ending.PARKED:
-        return
+    if case.is_saga and case.tasks and case.run.ending is not Ending.TERMINATED:
+        asked, shown = sorted(task.id for task in _open(case)), _memo(case)
+        if shown != asked:
+            yield f"the run asks {asked}, and its memo, by which operators find it, says {shown}"
     steps = {step["number"]: step for step in case.steps}
     for task in _open(case):
         missing = [name for name in ("question", "owner", "choices") if not getattr(task, name)]
@@ -62,10 +64,6 @@ def asks_well(case: Case) -> Iterator[str]:
             yield f"a person is told that {task.operation} is {said.value}, but it stands (key {step['key']!r})"
         elif said is Outcome.DONE and not case.stands(step):
             yield f"a person is told that {task.operation} is done, but no effect stands (key {step['key']!r})"
-    if case.is_saga:
-        asked, shown = sorted(task.id for task in _open(case)), _memo(case)
-        if shown != asked:
-            yield f"the run asks {asked}, and its memo, by which operators find it, says {shown}"
 
 
 def says_so(case: Case) -> Iterator[str]:

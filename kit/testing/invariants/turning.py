@@ -1,4 +1,4 @@
-"""Turning round: when a cancellation asks for it, never after the commit, and only what may have happened is undone."""
+"""Turning round: when a cancellation or the deadline asks for it, and never after the commit."""
 
 from __future__ import annotations
 
@@ -8,10 +8,8 @@ from typing import Final
 
 from temporalio.api.enums.v1 import EventType
 
-from kit.contract import OnceStrategy, Outcome, Role
 from kit.testing.faults import FaultKind
 from kit.testing.invariants.case import TURNED, Case, is_committed
-from kit.worker.work import UNDO_KEY_SUFFIX
 from kit.workflow import Choice
 from kit.workflow.steps import Phase
 
@@ -75,23 +73,3 @@ def _before_commit(case: Case) -> set[str]:
     for step in case.steps:
         phases.setdefault(step["operation"], set()).add(step["phase"])
     return {operation for operation, found in phases.items() if found <= {Phase.BODY, Phase.PIVOT}}
-
-
-def undoes_what_happened(case: Case) -> Iterator[str]:
-    """An undo goes only where something may have been done."""
-    acted = {
-        (seen.point.operation, seen.key)
-        for seen in case.run.seen
-        if seen.point.role is Role.ACTION and seen.outcome not in (Outcome.REFUSED, Outcome.NOT_STARTED)
-    }
-    told = set[tuple[str, str]]()
-    for seen in case.seen:
-        place = seen.point.operation, seen.key.removesuffix(UNDO_KEY_SUFFIX)
-        if seen.point.role is not Role.COMPENSATION or place in acted | case.decided | told:
-            continue
-        operation = case.operations.get(place[0])
-        once = operation.once if operation is not None else None
-        if once is not None and once.strategy is OnceStrategy.BY_TRANSACTION:
-            continue  # its request is the transaction that finds out whether there is anything to undo
-        told.add(place)
-        yield f"{place[0]} was undone under the key {place[1]!r}, though it was refused, or never asked for"

@@ -124,6 +124,20 @@ WRONG: Final = {
         workflow=sagas.UndoesTheRefused,
         right=sagas.ByHand,
     ),
+    "an undo while a step is at work": Wrong(
+        "nothing is undone while a step is at work",
+        "airline.fly.undo was begun while airline.fly was at work",
+        "airline.fly#1:crash_before+hotel.sleep#1:refused",
+        workflow=sagas.Unsettled,
+        right=sagas.Together,
+    ),
+    "the oldest step is undone first": Wrong(
+        "the latest step is undone first",
+        "airline.fly was undone before hotel.sleep, which came after it",
+        PAY_REFUSED,
+        workflow=sagas.OldestFirst,
+        right=sagas.LatestFirst,
+    ),
     "undone in the ledger only": Wrong(
         "the ledger says what is true",
         "the ledger says that hotel.sleep is undone under the key 'hotel-sleep:rome', but it stands",

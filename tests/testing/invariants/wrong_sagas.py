@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from typing import Any, Final, TypeVar
 
@@ -140,6 +141,57 @@ class WaitsForNothing(Trips):
         """Book, and wait."""
         await self.step(fly, trip)
         await workflow.wait_condition(lambda: False)
+
+
+@workflow.defn
+class Together(Trips):
+    """Books seat and room at once."""
+
+    @workflow.run
+    async def run(self, trip: Trip) -> None:
+        """Book."""
+        await asyncio.gather(self.step(fly, trip), self.step(sleep, trip))
+
+
+async def at_once() -> None:
+    """Wait for nothing."""
+
+
+@workflow.defn
+class Unsettled(Trips):
+    """Turns round before the other step has ended."""
+
+    @workflow.run
+    async def run(self, trip: Trip) -> None:
+        """Book."""
+        _saga(self).steps.settle = at_once  # type: ignore[method-assign] # the defect
+        await asyncio.gather(self.step(fly, trip), self.step(sleep, trip))
+
+
+@workflow.defn
+class OldestFirst(Trips):
+    """Undoes its steps in the order in which it took them."""
+
+    @workflow.run
+    async def run(self, trip: Trip) -> None:
+        """Book, and pay."""
+        await self.step(fly, trip)
+        await self.step(sleep, trip)
+        for step in _saga(self).run.steps:
+            step.group = -step.group  # the defect
+        await self.pivot(pay, trip)
+
+
+@workflow.defn
+class LatestFirst(Trips):
+    """Undoes them in reverse."""
+
+    @workflow.run
+    async def run(self, trip: Trip) -> None:
+        """Book, and pay."""
+        await self.step(fly, trip)
+        await self.step(sleep, trip)
+        await self.pivot(pay, trip)
 
 
 @workflow.defn
