@@ -85,9 +85,9 @@ class UnreadableResult(Exception):
     """What an activity returned does not fit the types of the code that runs: another version's activity wrote it.
 
     No failure of the workflow, and so no `kit.errors.KitError`: the workflow task fails and is tried again, nothing is
-    written, and a worker that can read the result goes on as if nothing had been. Closing the workflow instead, which is
-    what pydantic's own error would do, would undo nothing. Parking it would be a decision that code which can read the
-    result does not make again when it replays.
+    written, and a worker that can read the result goes on as if nothing had been. Closing the workflow instead, which
+    is what pydantic's own error would do, would undo nothing. Parking it would be a decision that code which can read
+    the result does not make again when it replays.
     """
 
 
@@ -101,8 +101,8 @@ class _Envelope(BaseModel):
             return handler(value)
         except ValidationError as error:
             raise UnreadableResult(
-                f"a result in the history does not fit {cls.__name__} of this version: {error}. Fix: run workers of the "
-                f"version that wrote it, or let its type read it; the run waits and nothing is lost."
+                f"a result in the history does not fit {cls.__name__} of this version: {error}. Fix: run workers of "
+                f"the version that wrote it, or let its type read it; the run waits and nothing is lost."
             ) from error
 
 
