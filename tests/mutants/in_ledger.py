@@ -221,7 +221,9 @@ IN_LEDGER: Final = (
         "no_tombstone",
         "An undo that finds nothing writes nothing: 'why keep rows of nothing'.",
         Tombless,
-        equivalent="what a saga undoes is settled: only a late request comes after it, and that asks no ledger",
+        equivalent="a saga undoes what is settled, and a late request asks no ledger. What the tombstone stops is an "
+        "attempt that froze before it asked, and wakes up after its undo: no fault of a sweep does that, and the tests "
+        "of the guard do (`test_action_after_its_tombstone_is_refused`)",
     ),
     _fault(
         "undo_recorded_before_it_happened",

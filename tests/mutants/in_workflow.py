@@ -230,7 +230,8 @@ IN_WORKFLOW: Final = (
             _edit(_CREATE, _body(_CREATE, "self.step(", "self.pivot(")),
             _edit(_PIVOT, _body(_PIVOT, "self.pivot(", "self.step(")),
         ),
-        equivalent="a refused capture parks instead of turning round: a person is asked, no rule is broken",
+        equivalent="a refused capture waits for a person instead of turning round by itself, and the person can unwind "
+        "it: slower, and nothing is lost, charged or sent that should not be",
     ),
     Mutant(
         name="cancel_swallowed_in_the_body",
@@ -239,7 +240,7 @@ IN_WORKFLOW: Final = (
             _edit("from datetime import timedelta\n", "import asyncio\nfrom datetime import timedelta\n"),
             _edit(_PIVOT, _guarded(_PIVOT, clause="except asyncio.CancelledError:\n            pass")),
         ),
-        equivalent="the saga looks for a cancellation at its next boundary, whatever the body has caught",
+        equivalent="the saga looks for a cancellation at its next boundary, whatever the body has caught, and undoes",
     ),
     Mutant(
         name="retried_under_a_new_order_id",

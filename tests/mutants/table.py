@@ -58,7 +58,7 @@ def _score() -> str:
         f"{len(RUNNING)} get to run.\n"
         f"Scenarios of at most one fault catch {singles} of these ({singles / len(RUNNING):.0%}), "
         f"pairs {len(CAUGHT) - singles} more: together {len(CAUGHT) / len(RUNNING):.0%}.\n"
-        f"{len(RUNNING) - len(CAUGHT)} are caught by neither, and do no harm; each is argued in its row."
+        f"{len(RUNNING) - len(CAUGHT)} are caught by neither; why they do no harm is argued in their rows."
     )
 
 
