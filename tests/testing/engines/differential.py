@@ -71,16 +71,21 @@ async def pairs(simulation: Simulation, subject: Subject, *, firsts: int, each: 
 async def random_case(simulation: Simulation, seed: int, *, subject: Subject | None = None) -> Case:
     """A saga of random shape, unless one is given, with one or two random faults; the second where the first led to.
 
+    The kinds of fault take turns as the first, so that those that can strike in few places are not rare.
+
     Left out is what `races`.
     """
     chance = random.Random(seed)  # noqa: S311 - a sample, no secret
+    turns = list(FaultKind)
     while True:
         chosen = subject or travel(*_shape(chance))
         scenario = Scenario()
         for _ in range(chance.choice([1, 2])):
             run = await simulation.run(chosen, scenario)
             further = [fault for fault in points(run) if fault not in scenario.faults]
-            scenario = Scenario((*scenario.faults, chance.choice(further))) if further else scenario
+            turn = [fault for fault in further if fault.kind is turns[seed % len(turns)] and not scenario.faults]
+            if further:
+                scenario = Scenario((*scenario.faults, chance.choice(turn or further)))
         if not races(await simulation.run(chosen, scenario)):
             return chosen, scenario
 

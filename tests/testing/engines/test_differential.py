@@ -11,7 +11,7 @@ import pytest_asyncio
 from kit.testing.engines.gist import gist_of
 from kit.testing.engines.server import ServerEngine
 from kit.testing.engines.simulation import Simulation
-from kit.testing.faults import Scenario
+from kit.testing.faults import FaultKind, Scenario
 from tests.testing.engines.differential import IN_LINE, differences, races, random_case
 from tests.testing.engines.travels import FIVE
 from tests.worlds import CHECKOUT
@@ -42,6 +42,14 @@ async def test_both_engines_agree_on_the_checkout(simulation: Simulation, engine
     found = await differences(simulation, engine, cases)
 
     assert not found, "\n".join(found)
+
+
+async def test_every_kind_of_fault_is_compared(simulation: Simulation) -> None:
+    """None is left to chance."""
+    cases = [await random_case(simulation, seed) for seed in range(40)]
+    cases += [await random_case(simulation, seed, subject=CHECKOUT) for seed in range(20)]
+
+    assert {fault.kind for _, scenario in cases for fault in scenario.faults} == set(FaultKind)
 
 
 async def test_what_races_is_left_out(simulation: Simulation) -> None:

@@ -22,7 +22,7 @@ from tests.testing.simulation.plans import Diary, Op, Plan, diaries, do, story
 
 QUEUE: Final = "plans"
 
-AT_ONCE: Final = 60
+AT_ONCE: Final = 40
 """How many plans the real server carries out side by side: more only make each slower."""
 
 PATIENCE: Final = timedelta(minutes=1)
@@ -210,7 +210,7 @@ async def _real(client: Client, diary: Diary, made: Made, workflow_id: str) -> F
         return await first.query(Plan.where)
 
     async def terminate() -> None:
-        await first.terminate("enough")
+        await first.terminate(reason="enough")
 
     outside = _Outside(workflow_id, diary, ended, signal, update, query, first.cancel, terminate)
     answers = await outside.stimulate(stimuli)

@@ -75,12 +75,12 @@ class _Planner:
             {"script": self._chance.choice([["final"], ["declared"], ["fail", "final"], ["bug", "ok"]])},
             {"script": ["later", "ok"]},
             {"script": ["beat", "beat", "ok"], "beat": 10},
-            {"script": ["hang"], "attempt": 0.3, "attempts": 1},
-            {"script": ["hang", "ok"], "attempt": 0.5},
+            {"script": ["hang"], "attempt": 0.5, "attempts": 1},
+            {"script": ["hang", "ok"], "attempt": 1},
             {"script": ["fail"], "all": 25, "attempts": 0},
-            {"script": ["hang"], "all": 0.5, "attempts": 0},
-            {"script": ["beat", "hang"], "attempt": 0.5, "beat": 10, "attempts": 2},
-            {"script": ["beat", "hang"], "all": 10.5, "beat": 10, "attempts": 0},
+            {"script": ["hang"], "all": 1, "attempts": 0},
+            {"script": ["beat", "hang"], "attempt": 1, "beat": 10, "attempts": 2},
+            {"script": ["beat", "hang"], "all": 12, "beat": 10, "attempts": 0},
             {"script": ["ok"], "start": 0.5},
             {"script": ["beat", "hang"], "beat": 1, "attempts": 2},
         ]
@@ -135,8 +135,8 @@ class _Planner:
     def _hold(self) -> Op:
         if self._ended:
             return self._sleep()
-        if self._chance.random() < 0.2:
-            self.stimuli.append((self._chance.choice(["cancel", "cancel", "terminate"]), ""))
+        if self._chance.random() < 0.3:
+            self.stimuli.append((self._chance.choice(LAST), ""))
             return {"op": "hold", "words": 99, "fatal": self._chance.random() < 0.4}
         verb = self._chance.choice(["signal", "update", "refused, then signal", "failed, then signal"])
         self.stimuli.append((verb, self._chance.choice(["work", "word"])))

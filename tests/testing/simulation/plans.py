@@ -81,7 +81,7 @@ async def do(name: str, script: list[str]) -> str:
         case "hang":
             await asyncio.sleep(60)
         case "nap":
-            await asyncio.sleep(0.3)
+            await asyncio.sleep(1.5)
         case "listen":
             return await _listen(name, obstinate="obstinate" in script)
     return f"{name} done"
