@@ -24,6 +24,7 @@ from kit.testing.gates.rollback.telling import until
 from kit.testing.gates.rollback.versions import OTHER, Version, _visitor, pins, previous
 from kit.testing.gates.watching import watch
 from kit.testing.gates.watching.__main__ import leave_out
+from kit.testing.gates.watching.hosting import missing
 from kit.worker import ReliabilityPlugin
 from tests.house._checkout import CHECKOUT
 from workflows.checkout import Checkout
@@ -233,6 +234,34 @@ def test_a_version_that_is_not_running_says_what_it_said_last(repository: Path, 
 
     with pytest.raises(DefinitionError, match="No module named 'nowhere'"):
         asyncio.run(start())
+
+
+@pytest.mark.parametrize(
+    ("target", "why"),
+    [
+        ("here:Saga", ""),
+        ("here:Other", "here has no Other"),
+        ("nowhere:Saga", "there is no module nowhere"),
+        ("nowhere.deeper:Saga", "there is no module nowhere"),
+    ],
+)
+def test_what_a_version_does_not_have_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str, why: str
+) -> None:
+    """A class that a version lacks is told from one that it has."""
+    (tmp_path / "here.py").write_text("class Saga: ...\n")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    assert missing(target) == why
+
+
+def test_a_version_that_cannot_be_imported_is_broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A module that is there and lacks what it needs itself is no missing class, but an error."""
+    (tmp_path / "broken_service.py").write_text("import nothing_there\n")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    with pytest.raises(ModuleNotFoundError, match="nothing_there"):
+        missing("broken_service:Saga")
 
 
 def test_pins_are_read_whatever_their_spelling(tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ class Version:
             raise DefinitionError(
                 f"the {self.name} version",
                 rule=f"its pyproject.toml has no app in [tool.kit], so its worker cannot be run: {app!r}",
-                fix="name a later version with --base, or check with --replay-only",
+                fix="add one (in an old version: name a later one with --base), or check with --replay-only",
             )
         return app
 
@@ -153,7 +153,8 @@ def _packages(now: dict[str, str], then: dict[str, str], home: Path) -> tuple[Pa
         _run([str(here), "-m", "pip", "--python", str(python), "install", "--quiet", "--no-deps", *wanted])
         site = _run([str(python), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]).strip()
         inherited = _run([str(here), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"])
-        (Path(site) / "inherited.pth").write_text(inherited, encoding="utf-8")
+        # Not the bare path: what is installed there in editable form lies behind `.pth` files of its own.
+        (Path(site) / "inherited.pth").write_text(f"import site; site.addsitedir({inherited.strip()!r})\n")
     except (OSError, subprocess.CalledProcessError) as error:
         said = (getattr(error, "stderr", "") or str(error)).strip().splitlines()
         return here, (

@@ -38,10 +38,10 @@ def answer(question: dict[str, Any]) -> dict[str, Any]:
 
     found, missing = [], {}
     for name in question["workflows"]:
-        try:
+        if why := hosting.missing(name):
+            missing[name] = why
+        else:
             found.append(hosting.load(name))
-        except (ImportError, AttributeError) as error:
-            missing[name] = f"{type(error).__name__}: {error}"
     histories = [
         WorkflowHistory(workflow_id, list(History.FromString(base64.b64decode(data)).events))
         for workflow_id, data in question["histories"]

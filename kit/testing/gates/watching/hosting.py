@@ -148,11 +148,20 @@ def load(target: str) -> Any:
     return functools.reduce(getattr, path.split("."), importlib.import_module(module))
 
 
-def _has(target: str) -> bool:
+def missing(target: str) -> str:
+    """Why this version does not have what ``module:attribute`` names; empty when it has.
+
+    Raises:
+        ImportError: The module is there and cannot be imported: this version is broken.
+    """
+    name, _, path = target.partition(":")
     try:
-        return bool(load(target))
-    except (ImportError, AttributeError):
-        return False
+        module = importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name != name and not name.startswith(f"{error.name}."):
+            raise
+        return f"there is no module {error.name}"
+    return "" if hasattr(module, path.partition(".")[0]) else f"{name} has no {path}"
 
 
 async def serve(app: str, answer: Callable[[dict[str, Any]], None]) -> None:
@@ -171,7 +180,7 @@ async def serve(app: str, answer: Callable[[dict[str, Any]], None]) -> None:
                     await host.end()
                     answer({})
                 case "has":
-                    answer({"has": _has(told["workflow"])})
+                    answer({"has": not missing(told["workflow"])})
                 case "payload":
                     answer(payload(**told))
         except Exception as error:  # the one who asked decides what it means
