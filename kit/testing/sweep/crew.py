@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import multiprocessing.util
+import os
 import pickle
+import signal
 import sys
+import threading
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, Protocol, Self
@@ -63,6 +67,8 @@ class Processes:
     """Several processes, each with its own engine.
 
     They are started afresh and share nothing with this one: what describes the subject must be importable by name.
+    They say nothing: what they log is of attempts that were meant to fail. They end with this process, whatever ends
+    it; an interrupt (Ctrl-C) is this one's to answer, and theirs to finish their piece and go.
 
     Args:
         engine: Builds the engine of a process; importable by name.
@@ -92,7 +98,8 @@ class Processes:
         loop = asyncio.get_running_loop()
 
         def start(piece: Piece) -> Awaitable[list[Found]]:
-            return loop.run_in_executor(self._pool, _answer, piece)
+            with _undisturbed():  # this may be what starts a process
+                return loop.run_in_executor(self._pool, _answer, piece)
 
         async for found in _in_order(pieces, start=start, at_once=self._workers * WAITING_PIECES):
             yield found
@@ -107,6 +114,19 @@ def _check(engine: Callable[[], Engine], subject: Subject) -> None:
             rule=f"what describes it cannot be sent to another process: {error}",
             fix="define world, invariants and engine at the top of a module; or leave workers out",
         ) from error
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Keep interrupts from a process that is started here until it has begun; in this one they come a moment later."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 async def _in_order(
@@ -130,12 +150,29 @@ _here: dict[str, Any] = {}
 def _begin(engine: Callable[[], Engine], subject: Subject, path: list[str]) -> None:
     sys.path[:] = path
     # Attempts are meant to fail here, and nobody said where this process logs to: not among the lines of the verdict.
-    logging.getLogger().addHandler(logging.NullHandler())
+    logging.disable(logging.CRITICAL)
+    _overhear_interrupts()
+    threading.Thread(target=_leave_with_parent, daemon=True).start()
     loop = asyncio.new_event_loop()
     entered = engine()
     _here.update(loop=loop, subject=subject, engine=loop.run_until_complete(entered.__aenter__()))
     # `atexit` is silent in a process of a pool.
     multiprocessing.util.Finalize(None, _end, exitpriority=10)
+
+
+def _overhear_interrupts() -> None:
+    # Not SIG_IGN: a server that is started here would inherit it, and could not be stopped by an interrupt.
+    signal.signal(signal.SIGINT, lambda *_: None)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+
+def _leave_with_parent() -> None:
+    """End at once when the process that hands the pieces out is gone: nobody else would ever end this one."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _end() -> None:
