@@ -74,7 +74,8 @@ IN_PAYMENTS: Final = (
                 '                {"amount_to_capture": str(request.amount)},\n',
             ),
         ),
-        equivalent="a payment intent is captured once at most, and the guard looks a refusal up that follows a doubt",
+        caught="payments.capture#1:twice",
+        breaks="the ledger says what is true",
     ),
     # -- undo ------------------------------------------------------------------------------------------------------
     Mutant(

@@ -231,7 +231,8 @@ IN_WORKFLOW: Final = (
             _edit(_PIVOT, _body(_PIVOT, "self.pivot(", "self.step(")),
         ),
         equivalent="a refused capture waits for a person instead of turning round by itself, and the person can unwind "
-        "it: slower, and nothing is lost, charged or sent that should not be",
+        "it; a cancellation comes too late one step earlier. Slower, and nothing is lost, charged or sent that should "
+        "not be",
     ),
     Mutant(
         name="cancel_swallowed_in_the_body",
