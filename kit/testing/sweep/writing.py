@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Iterable
 from dataclasses import fields
+from enum import Enum
 from pathlib import Path
 from typing import Any, Final
 
@@ -68,7 +69,7 @@ def write_test(counterexample: Counterexample, path: Path | str, *, subject: Sub
         workflow=workflow,
         scenario=scenario,
         broken="\n".join(dict.fromkeys(f"- {one.invariant}: {one.text}" for one in counterexample.run.violations)),
-        command=counterexample.command,
+        command=counterexample.command.replace("--only", "--explain"),
         name=name,
         subject=_written(subject, imports),
         imports=imports,
@@ -114,11 +115,15 @@ def _written(subject: Subject, imports: _Imports) -> str:
     parts = []
     for field in fields(Subject):
         value = getattr(subject, field.name)
+        if value == field.default:
+            continue
         if field.name == "request" and isinstance(value, BaseModel):
             model = imports.of(type(value), "request")
             parts.append(f"request={model}.model_validate_json({value.model_dump_json()!r})")
         elif field.name in ("invariants", "others"):
             parts.append(f"{field.name}=({''.join(f'{imports.of(one, field.name)}, ' for one in value)})")
+        elif isinstance(value, Enum):
+            parts.append(f"{field.name}={imports.of(type(value), field.name)}.{value.name}")
         elif value is None:
             parts.append(f"{field.name}=None")
         else:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from kit.testing.faults import Scenario
+from kit.testing.runs import Ending
 from kit.testing.sweep import SweepFailed, shrink, sweep, write_test
 from kit.testing.world import Subject
 from tests.testing.sweep.toy import TOY, Foreseeing, Shopping, Toy, no_world
@@ -82,12 +83,16 @@ def verdict_of(file: Path) -> int:
 async def test_test_of_a_counterexample_names_what_it_needs(tmp_path: Path) -> None:
     """A subject that is an attribute of a module is imported; one of a test is put together from its parts."""
     verdict = await sweep(TOY, engine=Foreseeing(forgets="charge"), depth=2)
-    loose = Subject(Shopping, None, no_world)
+    loose = Subject(Shopping, None, no_world, ending=Ending.COMPENSATED)
 
     by_name = write_test(verdict.violations[0], tmp_path, subject=TOY)
     by_parts = write_test(verdict.violations[0], tmp_path / "other.py", subject=loose)
 
     assert by_name.name == "test_shopping_charge_1_reply_lost_charge_2_refused.py"
     assert "from tests.testing.sweep.toy import TOY\n" in by_name.read_text()
-    assert "Subject(workflow=Shopping, request=None, world=no_world," in by_parts.read_text()
+    assert "Subject(workflow=Shopping, request=None, world=no_world, ending=Ending.COMPENSATED)" in by_parts.read_text()
+    assert "from kit.testing.runs import Ending\n" in by_parts.read_text()
+    assert (
+        f"``kit verify Shopping --explain '{verdict.violations[0].scenario}'`` tells the story." in by_name.read_text()
+    )
     compile(by_parts.read_text(), "other.py", "exec")
