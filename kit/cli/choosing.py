@@ -7,10 +7,12 @@ from difflib import get_close_matches
 from typing import TypeVar
 
 from kit.errors import DefinitionError
+from kit.testing.alone import opened
 from kit.testing.faults import Fault, FaultKind, Scenario
 from kit.testing.report.side_effects import name_of
 from kit.testing.runs import Run
 from kit.testing.world import Subject
+from kit.worker import Connector
 
 T = TypeVar("T")
 
@@ -42,6 +44,12 @@ def subject_named(named: Mapping[str, Subject], wanted: str) -> Subject:
     """
     by_class = {subject.workflow.__name__: subject for subject in named.values()}
     return by_class[wanted] if wanted in by_class and wanted not in named else chosen(named, wanted, what="workflow")
+
+
+async def connectors_of(subject: Subject) -> tuple[type[Connector], ...]:
+    """The classes of the connectors that a subject's world has: they say how each operation is undone and looked up."""
+    async with opened(subject.world) as world:
+        return tuple(type(connector) for connector in world.connectors)
 
 
 def chosen(named: Mapping[str, T], wanted: str, *, what: str) -> T:

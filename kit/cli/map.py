@@ -6,13 +6,11 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from kit.cli.choosing import chosen
-from kit.cli.discovery import find_connectors, find_workflows
-from kit.errors import DefinitionError
+from kit.cli.choosing import chosen, connectors_of, subject_named, subjects_named
+from kit.cli.discovery import find_connectors, find_optional, find_subjects, find_workflows
 from kit.testing.report import mermaid as flow_chart
 from kit.testing.report import outline, side_effects
-from kit.testing.report.side_effects import name_of
-from kit.worker import Connector
+from kit.testing.report.side_effects import SideEffectMap, name_of
 
 map = App(name="map", help="Print the effects of a workflow: order, effect, once, key, undo.")
 
@@ -25,8 +23,7 @@ async def show(workflow: str, *, mermaid: Annotated[bool, Parameter(negative="")
         workflow: The workflow's type.
         mermaid: Print a Mermaid flow chart instead.
     """
-    named = {name_of(cls): cls for cls in find_workflows()}
-    found = side_effects(chosen(named, workflow, what="workflow"), connectors=_connectors())
+    found = await _found(workflow)
     if mermaid:
         print(flow_chart(found), end="")
     else:
@@ -34,9 +31,11 @@ async def show(workflow: str, *, mermaid: Annotated[bool, Parameter(negative="")
     return 0
 
 
-def _connectors() -> tuple[type[Connector], ...]:
-    """The service's connectors; none when it names none: then the map says only what the contracts say."""
-    try:
-        return find_connectors()
-    except DefinitionError:
-        return ()
+async def _found(workflow: str) -> SideEffectMap:
+    if find_optional("workflows") is None and find_optional("subjects") is not None:
+        subject = subject_named(subjects_named(find_subjects()), workflow)
+        return side_effects(subject.workflow, connectors=await connectors_of(subject))
+    named = {name_of(cls): cls for cls in find_workflows()}
+    # Without them the map says only what the contracts say.
+    connectors = find_connectors() if find_optional("connectors") is not None else ()
+    return side_effects(chosen(named, workflow, what="workflow"), connectors=connectors)

@@ -15,8 +15,8 @@ from typing import Annotated, Literal
 from cyclopts import App, Parameter
 from cyclopts.validators import Number
 
-from kit.cli.choosing import check_operations, subject_named, subjects_named, untried
-from kit.cli.discovery import find_connectors, find_subjects
+from kit.cli.choosing import check_operations, connectors_of, subject_named, subjects_named, untried
+from kit.cli.discovery import find_subjects
 from kit.cli.progress import Teller
 from kit.errors import DefinitionError
 from kit.testing.faults import Scenario
@@ -27,7 +27,6 @@ from kit.testing.runs import Run
 from kit.testing.sweep import run_scenario, sweep, write_test
 from kit.testing.sweep.engines import SERVER
 from kit.testing.world import Subject
-from kit.worker import Connector
 from kit.workflow import SagaDefinition
 
 verify = App(name="verify", help="Put workflows under every fault at every point, and check every invariant.")
@@ -113,7 +112,7 @@ class _Sweep:
                 workers=self.workers,
                 progress=teller,
             )
-        return Report(verdict, subject, _connectors())
+        return Report(verdict, subject, await connectors_of(subject))
 
 
 async def _scenario(subject: Subject, text: str, *, engine: str, seed: int, json: bool, story: bool) -> int:
@@ -196,14 +195,6 @@ def _refuse_lost(**given: Path | None) -> None:
             )
         if path.is_dir() and name != "write_test":
             raise DefinitionError(option, rule="it is a folder", fix="name a file")
-
-
-def _connectors() -> Sequence[type[Connector]]:
-    """The service's connectors, which tell how an operation is undone; none when it names none."""
-    try:
-        return find_connectors()
-    except DefinitionError:
-        return ()
 
 
 def _write(file: Path | None, text: str) -> None:

@@ -9,6 +9,7 @@ import pytest
 from kit.cli.main import run
 from tests.cli.conftest import WriteService
 
+DESK = Path(__file__).with_name("desk.py").read_text(encoding="utf-8")
 TABLE = '[tool.kit]\nworkflows = "service:WORKFLOWS"\n'
 CODE = """
 from datetime import timedelta
@@ -93,3 +94,16 @@ def test_outside_a_service_the_map_says_so(
 
     assert run(["map", "Checkout"]) == 2
     assert capsys.readouterr().err.startswith("error: folder ")
+
+
+def test_a_service_that_has_only_subjects_has_a_map(
+    write_service: WriteService, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever can verify a workflow can see its map: the subject's world says how each effect is undone."""
+    monkeypatch.chdir(write_service('[tool.kit]\nsubjects = "service:SUBJECTS"\n', DESK))
+
+    code = run(["map", "Buys"])
+
+    told = capsys.readouterr().out
+    assert code == 0
+    assert "undo: DeskConnector.release, look-up: DeskConnector.find_hold" in told
