@@ -49,12 +49,12 @@ class Finding:
         return mutant.caught in self.caught if mutant.caught is not None else not self.caught
 
 
-async def look(mutant: Mutant, *, depth: int) -> Finding:
-    """Sweep one mutant, with singles first."""
+async def look(mutant: Mutant, *, depth: int, kinds: Sequence[FaultKind] | None = None) -> Finding:
+    """Sweep one mutant, with singles first; with pairs of the given kinds."""
     try:
         verdict = await sweep(subject_of(mutant), depth=1)
         if not verdict.violations and depth > 1:
-            verdict = await sweep(subject_of(mutant), depth=depth, kinds=_kinds_of_pairs(mutant))
+            verdict = await sweep(subject_of(mutant), depth=depth, kinds=kinds or _kinds_of_pairs(mutant))
     except DefinitionError as error:
         return Finding((), f"refused when built: {error}", str(error))
     return Finding(tuple(str(found.scenario) for found in verdict.violations), _told(verdict))
@@ -75,14 +75,14 @@ def _told(verdict: Verdict) -> str:
     return "\n".join(lines)
 
 
-async def main(names: Sequence[str], *, depth: int) -> bool:
+async def main(names: Sequence[str], *, depth: int, kinds: Sequence[FaultKind] | None = None) -> bool:
     """Look at the mutants of these names, or at all, and at the original; tells whether the registry is right."""
     right = True
     for mutant in (ORIGINAL, ORIGINAL_ON_THE_STREET, ORIGINAL_BY_HAND, *MUTANTS):
         if names and mutant.name not in names:
             continue
         began = time.perf_counter()
-        found = await look(mutant, depth=depth)
+        found = await look(mutant, depth=depth, kinds=kinds)
         confirmed = found.confirms(mutant)
         right = right and confirmed
         verdict = "as registered" if confirmed else f"NOT AS REGISTERED ({mutant.refused or mutant.caught})"
@@ -95,10 +95,13 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__)
     parser.add_argument("names", nargs="*", help="which mutants; all when none is named")
     parser.add_argument("--depth", type=int, default=2, help="the most faults of one scenario")
+    parser.add_argument(
+        "--kinds", nargs="+", type=FaultKind, help="the kinds of pairs; those of the registry by default"
+    )
     parser.add_argument("--write", action="store_true", help=f"put what the registry says into {PAGE.name}")
     given = parser.parse_args()
     if given.write:
         PAGE.write_text(written(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
     else:
         logging.disable(logging.CRITICAL)  # of thousands of failures that are meant to happen
-        sys.exit(not asyncio.run(main(given.names, depth=given.depth)))
+        sys.exit(not asyncio.run(main(given.names, depth=given.depth, kinds=given.kinds)))

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from kit.errors import DefinitionError
-from kit.testing import Run, Scenario
+from kit.testing import FaultKind, Run, Scenario, sweep
 from kit.testing.engines.simulation import Simulation
 from kit.testing.faults import Fault
 from tests.mutants.careful import ORIGINAL_BY_HAND
@@ -57,6 +57,17 @@ def test_the_scenario_named_catches_the_mutant(mutant: Mutant) -> None:
     assert run.unreached == ()
     assert mutant.breaks in {violation.invariant for violation in run.violations}
     assert sweep_comes_to(mutant, run)
+
+
+@pytest.mark.slow
+async def test_a_sweep_comes_to_the_scenario_that_is_named() -> None:
+    """A whole sweep finds the pair that the registry names, and no single fault that would do."""
+    mutant = next(one for one in CAUGHT if one.name == "void_swallows_failures")
+
+    verdict = await sweep(subject_of(mutant), depth=2, kinds=[FaultKind.REFUSED])
+
+    assert mutant.caught in {str(found.scenario) for found in verdict.violations}
+    assert {len(found.scenario.faults) for found in verdict.violations} == {2}
 
 
 @pytest.mark.slow
