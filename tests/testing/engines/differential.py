@@ -109,11 +109,16 @@ def _shape(chance: random.Random) -> list[str]:
 
 
 def races(run: Run) -> bool:
-    """Whether it was terminated while more than one activity was at work.
+    """Whether what it comes to is no question of the scenario, but of who is quicker.
 
-    How far the others had come is nobody's to say: terminating waits for none of them, on either engine.
+    It was terminated while more than one activity was at work: how far the others had come is nobody's to say, for
+    terminating waits for none of them, on either engine. Or an attempt stands still that is not the first: it wakes in
+    real time on the server, where the pause before the next attempt, longer each time, takes none.
     """
-    if all(fault.kind is not FaultKind.TERMINATED for fault in run.scenario.faults):
+    faults = run.scenario.faults
+    if any(fault.kind is FaultKind.STALLED and fault.point.call > 1 for fault in faults):
+        return True
+    if all(fault.kind is not FaultKind.TERMINATED for fault in faults):
         return False
     fields = [event.WhichOneof("attributes") for event in History.FromString(run.history).events]
     return fields.count(_ASKED) - sum(field in _ENDED for field in fields) > 1
