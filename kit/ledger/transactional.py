@@ -92,9 +92,13 @@ class TransactionalLedger:
             LedgerSchemaError: The schema is not the one this version needs; see `create_schema`.
             DefinitionError: The database does not wait for its disk.
         """
-        async with self.begin() as tx:
-            await self._check_durable(tx)
-            check_current(await tx.run_sync(revision_of), "the service's database")
+        try:
+            async with self._engine.connect() as connection, _translated():
+                setting, revision = await connection.run_sync(self._look)
+        except (DBAPIError, PoolTimeout, OSError) as exc:
+            raise _unavailable(exc) from exc
+        self._check_durable(setting)
+        check_current(revision, "the service's database")
 
     async def close(self) -> None:
         """Do nothing: the engine is the service's."""
@@ -208,14 +212,18 @@ class TransactionalLedger:
             return
         await connection.run_sync(_begin_immediate)
 
-    async def _check_durable(self, tx: AsyncConnection) -> None:
-        ask = "PRAGMA synchronous" if self._sqlite else "SHOW synchronous_commit"
-        async with _translated():
-            (found,) = (await self._run(tx, ask, ()))[0]
+    def _look(self, connection: Connection) -> tuple[Any, str | None]:
+        return connection.exec_driver_sql(self._ask_durable).scalar(), revision_of(connection)
+
+    @property
+    def _ask_durable(self) -> str:
+        return "PRAGMA synchronous" if self._sqlite else "SHOW synchronous_commit"
+
+    def _check_durable(self, found: Any) -> None:
         if found in _NOT_DURABLE:
             raise DefinitionError(
                 "TransactionalLedger",
-                rule=f"`{ask}` answers {found!r}: a commit does not wait for the disk",
+                rule=f"`{self._ask_durable}` answers {found!r}: a commit does not wait for the disk",
                 fix="set PRAGMA synchronous = FULL on every connection"
                 if self._sqlite
                 else "set synchronous_commit = 'on' for the service's user or database",

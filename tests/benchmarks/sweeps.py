@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import random
 import resource
 import sys
@@ -81,6 +82,7 @@ class Timed:
 
     Attributes:
         seconds: From the call to the verdict.
+        cpu: Seconds of processor time, of all its processes: what is left of them on a machine that does nothing else.
         scenarios: Of the verdict.
         runs: Runs of the workflow's code, whole or until the rest was known.
         megabytes: The most that its processes have had, all together.
@@ -88,6 +90,7 @@ class Timed:
     """
 
     seconds: float
+    cpu: float
     scenarios: int
     runs: int
     megabytes: float
@@ -108,20 +111,10 @@ async def run(size: Size) -> tuple[Table, list[Target], dict[str, Any]]:
             "From the call to the verdict. Runs: of workflow code, whole or until the rest was known.",
             "MB: the most that all of its processes have had together.",
         ],
-        ["", "processes", "seconds", "scenarios", "runs", "MB"],
+        ["", "processes", "seconds", "cpu s", "scenarios", "runs", "MB"],
         [
-            *(
-                [
-                    one.name,
-                    str(one.workers),
-                    f"{f.seconds:.1f}",
-                    f"{f.scenarios:,}",
-                    f"{f.runs:,}",
-                    f"{f.megabytes:.0f}",
-                ]
-                for one, f in timed.items()
-            ),
-            ["checkout, one scenario after the other", "1", "", f"{size.scenarios:,}", "", f"{late:.0f}"],
+            *(_line(one, found) for one, found in timed.items()),
+            ["checkout, one scenario after the other", "1", "", "", f"{size.scenarios:,}", "", f"{late:.0f}"],
         ],
     )
     targets = [
@@ -148,6 +141,18 @@ async def run(size: Size) -> tuple[Table, list[Target], dict[str, Any]]:
     return table, targets, data
 
 
+def _line(one: Sweep, found: Timed) -> list[str]:
+    return [
+        one.name,
+        str(one.workers),
+        f"{found.seconds:.1f}",
+        f"{found.cpu:.1f}",
+        f"{found.scenarios:,}",
+        f"{found.runs:,}",
+        f"{found.megabytes:.0f}",
+    ]
+
+
 async def _alone(*arguments: object) -> Any:
     """One measurement in a process of its own."""
     command = [sys.executable, "-m", "tests.benchmarks.sweeps", *map(str, arguments)]
@@ -167,12 +172,12 @@ async def _alone(*arguments: object) -> Any:
 
 def _timed(subject: str, depth: str, workers: str) -> dict[str, Any]:
     processes = int(workers)
-    began = time.perf_counter()
+    began, cpu = time.perf_counter(), _cpu()
     verdict = asyncio.run(sweep(getattr(tests.worlds, subject), depth=int(depth), workers=processes))
     seconds = time.perf_counter() - began
     most = _most(resource.RUSAGE_SELF) + (processes * _most(resource.RUSAGE_CHILDREN) if processes > 1 else 0.0)
     counts = verdict.counts
-    return asdict(Timed(seconds, counts.scenarios, counts.runs + counts.stopped, most, verdict.safe))
+    return asdict(Timed(seconds, _cpu() - cpu, counts.scenarios, counts.runs + counts.stopped, most, verdict.safe))
 
 
 def _memory(count: str) -> tuple[float, float]:
@@ -185,6 +190,12 @@ def _memory(count: str) -> tuple[float, float]:
         if number == int(count) // 10:
             early = _most(resource.RUSAGE_SELF)
     return early, _most(resource.RUSAGE_SELF)
+
+
+def _cpu() -> float:
+    """Seconds of processor time, of this process and of its children that have ended."""
+    used = os.times()
+    return used.user + used.system + used.children_user + used.children_system
 
 
 def _most(who: int) -> float:
