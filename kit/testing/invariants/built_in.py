@@ -88,7 +88,7 @@ BUILT_IN: Final[tuple[BuiltIn, ...]] = (
     ),
     BuiltIn(
         "without a fault it completes",
-        "nothing went wrong: then the world shows every call there is to be faulted",
+        "nothing went wrong: then it ends as its subject says, and reaches every call that there is to be faulted",
         completes,
     ),
     BuiltIn(

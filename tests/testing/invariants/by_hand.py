@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from typing import Any, Final
 
 from temporalio import workflow
@@ -37,7 +38,14 @@ def operation(
     shop = Dependency(name="shop", owner="team", settle=timedelta(0), retry=retry or {})
     key = f"{name.partition('.')[2]}:{{id}}"
     return Operation(
-        name, Ask, Ask, dependency=shop, effect=effect, once=Once.by_state(), key=key, timeout=timedelta(seconds=1)
+        name,
+        Ask,
+        Ask,
+        dependency=shop,
+        effect=effect,
+        once=Once.by_state(),
+        key=key,
+        timeout=timedelta(seconds=1),
     )
 
 
@@ -92,7 +100,8 @@ class Selling(SagaWorkflow, owner="team"):
 def step(of: Operation[Ask, Ask], number: int = 1, **said: Any) -> dict[str, Any]:
     """A step, done unless it is said otherwise."""
     done = {"phase": Phase.BODY, "outcome": Outcome.DONE, "undo": UndoState.NONE, "attempts": 1, "reason": None}
-    return {"number": number, "operation": of.name, "key": key_of(of), **done, **said}
+    words = {name: word.value if isinstance(word, StrEnum) else word for name, word in (done | said).items()}
+    return {"number": number, "operation": of.name, "key": key_of(of), **words}
 
 
 def row(of: Operation[Ask, Ask], state: State = State.DONE, *, saga: str = "sweep", **more: Any) -> Entry:
@@ -107,11 +116,10 @@ def row(of: Operation[Ask, Ask], state: State = State.DONE, *, saga: str = "swee
         run_id="",
         step=1,
         correlation_id="",
-        request=b'{"id":"1"}',
         owner="",
         first_claimed_at=NOW,
         updated_at=NOW,
-        **more,
+        **({"request": b'{"id":"1"}'} | more),
     )
 
 

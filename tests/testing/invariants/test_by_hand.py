@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
-from kit.contract import FailureKind, Outcome, Retry, Role
-from kit.ledger import State
-from kit.testing import Ending, Run, Scenario
-from kit.testing.faults import Point
-from kit.testing.runs import Seen
+from kit.contract import FailureDetails, FailureKind, Outcome
+from kit.ledger import Entry, State
+from kit.testing import Ending, Scenario
 from kit.workflow import Choice
 from kit.workflow.steps import Phase, UndoState
 from tests.testing.invariants.by_hand import (
@@ -22,7 +19,6 @@ from tests.testing.invariants.by_hand import (
     broken,
     effect,
     key_of,
-    operation,
     row,
     run,
     step,
@@ -32,8 +28,7 @@ from tests.testing.invariants.by_hand import (
 COMPLETE = "completed means every effect is there"
 NOTHING_LEFT = "ended without success: nothing is left"
 LEDGER = "the ledger says what is true"
-HELD = Scenario.parse("shop.sell#1:held").faults[0]
-CAPS = "attempts stay within the caps"
+SAYS = "the summary says how it ended"
 ASKS = "what a person is asked is true"
 
 
@@ -184,78 +179,68 @@ async def test_a_run_that_waits_asks_somebody() -> None:
     assert found == {"every run ends, or waits for a person": "the run waits, and asks nobody"}
 
 
-def _tried(times: int, *, role: Role = Role.ACTION, every: int = 1, **said: Any) -> tuple[Seen, ...]:
-    """Calls of one activity, one in each of its attempts, or in every second or third."""
-    calls = [Point(SELL.name, role, number + 1) for number in range(times)]
-    lost = {"fault": LOST.faults[0]} | said
-    return tuple(Seen(point, "sweep", key_of(SELL), 1 + number * every, **lost) for number, point in enumerate(calls))
+UNRECORDED = Scenario.parse("shop.sell#1:unrecorded")
 
 
-def _bought(*seen: Seen) -> Run:
-    return run(Ending.COMPLETED, [step(SELL, attempts=99)], rows=(row(SELL),), truth=(effect(SELL),), seen=seen)
+@pytest.mark.parametrize(
+    ("ending", "state", "undo"),
+    [(Ending.COMPLETED, State.CLAIMED, UndoState.NONE), (Ending.COMPENSATED, State.UNDOING, UndoState.UNDONE)],
+    ids=["done", "undone"],
+)
+async def test_a_row_that_could_not_be_written_stays_open(ending: Ending, state: State, undo: UndoState) -> None:
+    """The result went to the workflow, whose word must be true; without such a fault the row is a defect."""
+    truth = (replace(effect(SELL), live=ending is Ending.COMPLETED),)
+    said = run(ending, [step(SELL, undo=undo)], rows=(row(SELL, state),), truth=truth, scenario=UNRECORDED)
+
+    excused = await broken(said)
+    untrue = await broken(replace(said, truth=(replace(truth[0], live=not truth[0].live),)))
+    unexcused = await broken(replace(said, scenario=LOST))
+
+    assert excused == {}
+    assert LEDGER in untrue
+    assert set(unexcused) == {LEDGER}
 
 
-async def test_what_has_no_cap_is_bound_by_the_deadline_only() -> None:
-    """An unlimited rule allows any number of attempts; the same number is too many for a limited one."""
-    unlimited = operation(retry={FailureKind.TIMEOUT: Retry(attempts=None)})
-    turned = run(
-        Ending.COMPENSATED,
-        [step(SELL, outcome=Outcome.UNKNOWN, undo=UndoState.NOTHING)],
-        rows=(row(SELL, State.VOID),),
-        seen=_tried(40),
+async def test_a_person_is_not_told_that_it_is_done_when_it_is_not() -> None:
+    """Whoever is asked relies on what the task says of the effect."""
+    failure = FailureDetails(
+        operation=SELL.name, kind=FailureKind.BUG, outcome=Outcome.DONE, reason="unreadable", needs_person=True
     )
+    parked = run(Ending.PARKED, [step(SELL)], tasks=[task(SELL, failure=failure)])
 
-    free, bound = await broken(turned, unlimited), await broken(turned, SELL)
+    found = await broken(parked, when="parked")
 
-    assert free == {}
-    assert set(bound) == {CAPS}
+    assert f"a person is told that shop.sell is done, but no effect stands (key {key_of(SELL)!r})" in found[ASKS]
 
 
-async def test_all_rules_may_be_unlimited() -> None:
-    """Then there is no cap to be within."""
-    unlimited = operation(retry={kind: Retry(attempts=None) for kind in FailureKind})
-    completed = run(Ending.COMPLETED, [step(SELL)], rows=(row(SELL),), truth=(effect(SELL),), seen=_tried(40))
+async def test_a_closed_saga_says_how_it_ended() -> None:
+    """It has a summary; after turning round nothing in it is open, and nothing is left."""
+    turned = run(Ending.COMPENSATED, [])
 
-    found = await broken(completed, unlimited)
+    silent = await broken(replace(turned, summary=None))
+    unsettled = await broken(run(Ending.COMPENSATED, [step(SELL, outcome=Outcome.UNKNOWN)]))
+    with_residue = await broken(run(Ending.COMPENSATED, [step(SELL, undo=UndoState.LEFT)], residue=[key_of(SELL)]))
 
-    assert found == {}
+    assert silent == {SAYS: "the run ended compensated, and has no summary"}
+    assert unsettled == {SAYS: "the run ended compensated, and says that shop.sell is 'unknown'"}
+    assert with_residue == {SAYS: f"the run ended compensated, and says that it has left {[key_of(SELL)]}"}
 
 
 @pytest.mark.parametrize(
-    ("seen", "why"),
+    ("left", "says"),
     [
-        (_tried(10, every=3), "two of three attempts waited for the lease of another run"),
-        (_tried(40, role=Role.PROBE, fault=None, outcome=Outcome.DONE), "each looked, and found nothing yet"),
-        (_tried(40, fault=HELD, outcome=Outcome.NOT_STARTED), "a hold was on"),
-        (_tried(40, persistent=True), "it is tried without end after the commit, or by an undo"),
-        ((*_tried(10), *_tried(10)), "a person had it begun anew"),
+        (row(SELL, State.VOID), "its row is void"),
+        (row(SELL, State.CLAIMED, request=b"{}"), "has no request to undo it by"),
+        (row(SELL, State.CLAIMED, saga="somebody"), "its row is of 'somebody'"),
     ],
-    ids=["lease", "look-up", "hold", "persistent", "again"],
+    ids=["settled", "without a request", "another's"],
 )
-async def test_what_waits_costs_no_attempt(seen: tuple[Seen, ...], why: str) -> None:
-    """Only what went out and failed counts against the cap, and only within one activity."""
-    found = await broken(_bought(*seen))
+async def test_what_a_terminated_run_left_can_be_undone_by_its_row(left: Entry, says: str) -> None:
+    """The row says that it may stand, whose it is, and what was asked for."""
+    terminated = run(Ending.TERMINATED, [], rows=(left,), truth=(effect(SELL),))
 
-    assert found == {}, why
+    found = await broken(terminated)
+    right = await broken(replace(terminated, rows=(row(SELL, State.CLAIMED),)))
 
-
-@pytest.mark.parametrize(
-    "seen",
-    [_tried(11), _tried(11, role=Role.PROBE), (*_tried(3), *_tried(11))],
-    ids=["calls", "look-ups that failed", "the second time"],
-)
-async def test_one_more_failure_than_the_cap_is_said(seen: tuple[Seen, ...]) -> None:
-    """The default rules allow ten."""
-    found = await broken(_bought(*seen))
-
-    assert found == {CAPS: f"shop.sell was attempted 11 times under the key {key_of(SELL)!r}; its retry rules allow 10"}
-
-
-async def test_two_runs_have_their_own_caps() -> None:
-    """Each run that shares a key has all its attempts."""
-    others = tuple(replace(seen, workflow_id="sweep-again") for seen in _tried(10))
-    both = _bought(*_tried(10), *others)
-
-    found = await broken(replace(both, duplicates=(replace(both, workflow_id="sweep-again", truth=(), rows=()),)))
-
-    assert found == {}
+    assert says in found["a terminated run can be unwound"]
+    assert right == {}

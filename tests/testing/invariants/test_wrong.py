@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import pytest
 
+from kit.contract import Role
 from kit.testing import Ending, Invariant, Run, Scenario, Subject
 from kit.testing.engines.simulation import Simulation
 from kit.testing.invariants import BUILT_IN
@@ -259,6 +260,15 @@ def test_the_nearest_right_thing_breaks_nothing(workflow: type, scenario: str) -
 def test_every_invariant_has_been_broken() -> None:
     """There is none that nothing breaks: it would say nothing when it holds."""
     assert {wrong.breaks for wrong in WRONG.values()} == {rule.name for rule in BUILT_IN}
+
+
+def test_a_transaction_that_finds_nothing_to_undo_is_no_undo() -> None:
+    """Whether there is anything to undo is found out in the very transaction that would undo it."""
+    found = run(BookTrip, Agency, "desk.file#1:cancel_before")
+
+    roles = [seen.point.role for seen in found.seen if seen.point.operation == "desk.file"]
+    assert roles == [Role.COMPENSATION]
+    assert found.violations == ()
 
 
 def test_a_duplicate_is_judged_like_the_first_run() -> None:
