@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Protocol, Self, runtime_checkable
 
 from kit.testing.faults import Scenario
 from kit.testing.runs import Run, Seen
 from kit.testing.world import Subject
-from kit.workflow import SagaWorkflow
 
 
 class Engine(Protocol):
@@ -58,18 +56,6 @@ class Cut:
     seen: tuple[Seen, ...]
 
 
-def horizon(subject: Subject) -> timedelta | None:
-    """How long a run may take without its mattering how late it is: until the first deadline of its sagas.
-
-    Keys are remembered longer than that (`kit.workflow.definition`). ``None`` for a workflow that is no saga: it may
-    look at the clock whenever it likes.
-    """
-    workflows = (subject.workflow, *subject.others)
-    if not all(issubclass(one, SagaWorkflow) for one in workflows):
-        return None
-    return min(one.__saga__.deadline for one in workflows if issubclass(one, SagaWorkflow))
-
-
 @runtime_checkable
 class Foreseeing(Protocol):
     """What an engine can do besides, when it can tell the whole state of a scenario: not run what is known."""
@@ -82,8 +68,8 @@ class Foreseeing(Protocol):
         judged for the first time. The state is a digest of everything that the rest of the run depends on: what the
         workflow has seen, what the server is about to deliver and when, the ledgers, the providers, and what is counted
         in the worker. Two runs in one state make the same requests from there on, though their calls may be numbered
-        otherwise; and where there is a `horizon`, it may be earlier in one than in the other. Then nothing is known of
-        a run that would last longer than it.
+        otherwise; and where there is a `kit.testing.engines.horizon`, it may be earlier in one than in the other. Then
+        nothing is known of a run that would last longer than it.
 
         Raises:
             UnsupportedScenario: As `Engine.run`.

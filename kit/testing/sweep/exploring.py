@@ -17,7 +17,7 @@ from kit.testing.sweep.crew import Crew
 from kit.testing.sweep.growing import Merge, Node, further, reached
 from kit.testing.sweep.outcome import Outcome
 from kit.testing.sweep.running import Found, Piece, check, sampled
-from kit.testing.sweep.tally import Tally
+from kit.testing.sweep.tally import COUNTEREXAMPLES, Tally
 from kit.testing.sweep.verdict import Reduction
 
 
@@ -131,7 +131,7 @@ class _Level:
                 tally.histories.add(found.history)
             if found.boundaries:
                 tally.replayed.add(found.history)
-            if found.run is not None and (len(found.run.scenario.faults) == 1 or found.run.violations):
+            if found.run is not None and self._worth_keeping(found.run):
                 tally.keep(found.run)
             tally.reduced[Reduction.SAME_STATE] += found.stopped
             tally.reduced[Reduction.SAME_HISTORY] += found.boundaries
@@ -141,6 +141,11 @@ class _Level:
                 check(found.outcome, foretold)
             tally.add(found.outcome)
             self._grow(task.node, task.index, found, found.outcome)
+
+    def _worth_keeping(self, run: Run) -> bool:
+        """Singles; of those with more faults the ones that violate, while there is room for their counterexamples."""
+        few = len(self.exploration.tally.minimal) < COUNTEREXAMPLES
+        return len(run.scenario.faults) == 1 or (few and bool(run.violations))
 
     def _grow(self, parent: Node, index: int, found: Found, outcome: Outcome) -> None:
         if self.last:

@@ -23,7 +23,8 @@ from datetime import timedelta
 from typing import Final
 
 from kit.errors import DefinitionError
-from kit.testing.engines.protocol import Cut, Engine, Foreseeing, horizon
+from kit.testing.engines.horizon import horizon
+from kit.testing.engines.protocol import Cut, Engine, Foreseeing
 from kit.testing.faults import Fault, FaultKind, Scenario
 from kit.testing.runs import Run
 from kit.testing.sweep.checking import Runner, digest

@@ -32,9 +32,18 @@ def code_hash(*subjects: Any) -> str:
     return digest.hexdigest()[:12]
 
 
+def service_sources(*subjects: Any) -> list[Path]:
+    """The sources of the service that these objects come from or import; none of the kit, none of a library."""
+    return sorted(path for _, path in _of_service(subjects))
+
+
 def _files(subjects: Iterable[Any]) -> set[tuple[str, Path]]:
     root = Path(kit.__file__).parent
-    files = {(path.relative_to(root.parent).as_posix(), path) for path in root.rglob("*.py")}
+    return {(path.relative_to(root.parent).as_posix(), path) for path in root.rglob("*.py")} | _of_service(subjects)
+
+
+def _of_service(subjects: Iterable[Any]) -> set[tuple[str, Path]]:
+    files: set[tuple[str, Path]] = set()
     waiting = [getattr(one, "__module__", None) or type(one).__module__ for one in subjects]
     visited: set[str] = set()
     while waiting:

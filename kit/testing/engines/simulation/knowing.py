@@ -10,14 +10,14 @@ makes the whole no state: the run is not stopped there.
 
 - *What time it is.* Everything is told as seen from now: what is due, leases, doubts. How long ago something was
   settled is left out, and so is how much of the deadline is left: no rule of the kit looks at it before the deadline
-  comes, or a key is forgotten. `kit.testing.engines.protocol.horizon` says when that is, and no state is told later
+  comes, or a key is forgotten. `kit.testing.engines.horizon` says when that is, and no state is told later
   than at `EARLY` of it.
 - *What the workflow does not hear*: the attempts of an activity before the one that ended it.
 - *How many attempts it took*, up to what the retry rules allow, and whether the result was found or made. The workflow
   reports both, and decides nothing by them.
 - *The numbers of the calls*: they name what a further fault strikes, and nothing else.
 
-Of a workflow that is no saga only what it does not hear is left out: it may look at the clock.
+Of a workflow that is no saga, or that asks for the time, only what it does not hear is left out.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ from kit.contract import Role
 from kit.errors import Outcome
 from kit.ledger import Entry, State
 from kit.ledger.schema import EFFECTS_TABLE
-from kit.testing.engines.protocol import Cut, horizon
+from kit.testing.engines.horizon import horizon
+from kit.testing.engines.protocol import Cut
 from kit.testing.engines.simulation.activity import Activity
 from kit.testing.engines.simulation.clock import EPOCH
 from kit.testing.engines.simulation.execution import Execution
