@@ -42,8 +42,8 @@ def _names_the_clock(tree: ast.AST) -> bool:
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and node.attr in _CLOCK and _is_workflows(node.value):
             return True
-        by_name = isinstance(node, ast.ImportFrom) and node.module == "temporalio.workflow"
-        if by_name and any(alias.name in _CLOCK for alias in node.names):
+        named = node.names if isinstance(node, ast.ImportFrom) and node.module == "temporalio.workflow" else ()
+        if any(alias.name in _CLOCK for alias in named):
             return True
     return False
 

@@ -32,6 +32,8 @@ def true_ledger(case: Case) -> Iterator[str]:
             continue
         stands = place in case.standing
         if row.state is State.DONE and not stands:
+            if _taken_along(case, row):
+                continue
             yield f"the ledger says that {operation} is done under the key {key!r}, but no effect stands"
         elif row.state in _GONE and stands:
             yield f"the ledger says that {operation} is {row.state.value} under the key {key!r}, but it stands"
@@ -63,6 +65,21 @@ def unwindable(case: Case) -> Iterator[str]:
 def _answers_for(case: Case, row: Entry) -> bool:
     """Whether a row is this run's to answer for: its own, shared or not, or of no run of the scenario."""
     return case.run.workflow_id in row.sagas or (case.first and case.others.isdisjoint(row.sagas))
+
+
+def _taken_along(case: Case, row: Entry) -> bool:
+    """Whether an effect went with a later one of the same system that was built on it.
+
+    An authorization goes when its capture is refunded. A run that is terminated just then has not written it down;
+    whoever unwinds it finds nothing.
+    """
+    if case.run.ending is not Ending.TERMINATED:
+        return False
+    system = case.operations[row.operation].dependency.name
+    return any(
+        other.state is State.UNDONE and other.step > row.step and case.operations[operation].dependency.name == system
+        for (operation, _), other in case.rows.items()
+    )
 
 
 def _by_person(row: Entry) -> bool:

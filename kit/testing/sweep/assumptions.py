@@ -41,7 +41,7 @@ def _of_engine(engine: str, seed: int) -> Iterator[str]:
         return
     yield f"What runs at the same time comes in one order, which seed {seed} decides."
     yield f"Temporal does what the {engine} does; where it was compared with a real server, it was the same."
-    yield "What time it is matters to leases, settle times, deadlines and keys; no answer and no invariant depends on it."
+    yield "What time it is matters to leases, settle times, deadlines and keys, and to no answer and no invariant."
 
 
 def _of_contracts(subject: Subject) -> Iterator[str]:
