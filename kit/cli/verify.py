@@ -34,6 +34,7 @@ verify = App(name="verify", help="Put workflows under every fault at every point
 Flag = Parameter(negative="")
 COMMANDS = 10
 """How many commands are printed for each breach."""
+CLEAN = Scenario()
 DEFAULT_DEPTH = 1
 """Single faults: seconds, so that it is run while the workflow is being written. Pairs belong into CI."""
 
@@ -145,6 +146,8 @@ def _tell(report: Report) -> None:
             print(f"  {words.VIOLATED} {words.short(sentence)}")
         for one in found.examples[:COMMANDS]:
             print(f"      {one.command}")
+        if not found.first.scenario.faults:
+            print(f"      nothing went wrong here: {words.command(verdict.workflow, CLEAN, explain=True)} tells why")
         more = len(found.examples) - COMMANDS
         if more > 0:
             print(f"      and {words.count(more, 'scenario')} more: --json and --report have them")

@@ -65,6 +65,26 @@ def test_a_broken_service_is_found_out_with_a_line_that_shows_it(
     assert told.count("but desk.hold stands") == 1
 
 
+def test_a_service_with_a_bug_is_shown_the_line_that_raised(
+    write_service: WriteService, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No log is needed: the verdict names the story of the clean run, and the story the line of the connector."""
+    wrong = 'return Answer(number=await self.desk.do("desk.pay", token.key))'
+    assert DESK.count(wrong) == 1
+    monkeypatch.chdir(write_service(TABLE, DESK.replace(wrong, "return Answer(number=request.nummer)")))
+
+    found = run(["verify"])
+    verdict = capsys.readouterr().out
+    run(["verify", "--explain", "clean"])
+    story = " ".join(capsys.readouterr().out.split())
+
+    assert found == 1
+    assert "nothing went wrong here: kit verify Buying --explain 'clean' tells why" in verdict
+    assert "desk.pay, attempt 1, fails: AttributeError: 'Ask' object has no attribute 'nummer'" in story
+    assert "At service.py:" in story
+    assert ": return Answer(number=request.nummer)" in story
+
+
 @pytest.mark.slow
 def test_report_summary_document_and_tests_are_written(broken: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """One sweep feeds the page, the summary, the JSON document and a test for each counterexample."""

@@ -34,6 +34,7 @@ from kit.ledger import (
 )
 from kit.testing.faults import Fault, FaultKind
 from kit.testing.runs import LEDGER, SERVER, WORKER
+from kit.testing.wire import failing
 from kit.testing.wire.carrying import Carrier, Execution, current_execution
 from kit.testing.wire.controls import WorkerLost
 
@@ -160,7 +161,9 @@ class _Inbound(ActivityInboundInterceptor):
             result = await super().execute_activity(input)
         except WorkerLost:
             await self._silence()
-        except temporalio.exceptions.FailureError:
+        except temporalio.exceptions.FailureError as failure:
+            if activity.in_activity():
+                self._carrier.tell(WORKER, failing.told(activity.info(), failure))
             await self._die_recorded(execution)
             raise
         await self._die_recorded(execution)
