@@ -14,6 +14,9 @@ from kit.errors import FailureKind, Outcome
 REASON_UNKNOWABLE: Final = "unknowable"
 """Reason code of a failure whose outcome no machine can find out."""
 
+REASON_NO_UNDO: Final = "no_undo"
+"""Reason code of an undo that only a person can carry out: the effect is there, and has no compensation."""
+
 RequestT = TypeVar("RequestT", bound=BaseModel)
 ResultT = TypeVar("ResultT")
 

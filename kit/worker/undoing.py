@@ -8,6 +8,7 @@ from typing import Any
 from temporalio.exceptions import ApplicationError
 
 from kit.contract import OnceStrategy, Role, Undo
+from kit.contract.token import REASON_NO_UNDO
 from kit.errors import FailureKind, LedgerUnavailable, OperationFailure, Outcome, OutcomeUnknown
 from kit.ledger.states import Claimed, ClaimUndo, Entry, ReleaseUndo, Settled, State, Undone
 from kit.telemetry import Event, count, names
@@ -116,7 +117,7 @@ def require_undo(work: Work) -> None:
     if effect.undoable:
         return
     text = f"its effect is {effect.name}: there is no automatic undo"
-    raise work.fail(OutcomeUnknown(FailureKind.INVALID, text, reason="no_undo"), needs_person=True)
+    raise work.fail(OutcomeUnknown(FailureKind.INVALID, text, reason=REASON_NO_UNDO), needs_person=True)
 
 
 async def _release(work: Work, entry: Entry, reason: str) -> None:

@@ -2,7 +2,8 @@
 
 They try again; where that is not offered they skip, else they give up. One thing they must not do blindly: where no
 machine can know whether an effect happened, ``retry`` says that it did not. So there they look first, in the external
-system itself. What they find they supply; what is there, though they cannot tell its result, they skip, or give up.
+system itself. What they find they supply; what is there, though they cannot tell its result, they skip, or give up. And
+what no machine can undo they do not have tried for ever: it stays by their decision, or they say that it is gone.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from kit.contract import OnceStrategy, Operation, Outcome
-from kit.contract.token import REASON_UNKNOWABLE
+from kit.contract.token import REASON_NO_UNDO, REASON_UNKNOWABLE
 from kit.testing.world import World
 from kit.workflow import Choice, Decision, RunSummary, Task
 
@@ -22,6 +23,13 @@ _WELL: Final = (Choice.RETRY, Choice.SKIP, Choice.UNWIND)
 _HAPPENED: Final = (Choice.SKIP, Choice.UNWIND)
 _FOUND: Final = (Choice.SUPPLY, *_HAPPENED)
 """What they would do, best first: as far as is known it did not happen; it did; it did, and its result was found."""
+
+_NO_MACHINE: Final = frozenset({REASON_NO_UNDO, REASON_UNKNOWABLE})
+"""Why an undo is a person's to carry out, however often it is tried."""
+
+_STAYS: Final = (Choice.SKIP,)
+_GONE: Final = (Choice.SUPPLY,)
+"""What they would do about an undo that no machine can carry out: the effect is there; it is not."""
 
 
 async def answers(
@@ -50,6 +58,9 @@ async def answers(
             found = await world.found(task, key)
             wanted = _HAPPENED if found is None else _FOUND
             why = f"it has happened: the effect of {key} is there"
+        elif task.undo and task.failure.reason in _NO_MACHINE:
+            wanted = _STAYS if key in live else _GONE
+            why = f"no machine can undo it; the effect of {key} is {'left in place' if key in live else 'not there'}"
         choice = next((choice for choice in wanted if choice in task.choices), None)
         if choice is not None:
             result = found if choice is Choice.SUPPLY else None
