@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from kit.testing.report import words
-from kit.testing.report.markup import Markup, join, tag
+from kit.testing.report.markup import Markup, breakable, join, tag
 from kit.testing.report.source import Excerpt, excerpt
 from kit.testing.report.story import lanes
 from kit.testing.runs import LEDGER, PERSON, SERVER, WORKER, WORKFLOW, Line, Run
@@ -108,6 +108,6 @@ def _rows(story: Sequence[Line], aside: Sequence[bool], names: Sequence[str], ne
 
 def _said(line: Line) -> Iterator[str]:
     if line.fault is not None:
-        yield tag("strong", f"{words.VIOLATED} {line.fault}")
+        yield tag("strong", f"{words.VIOLATED} ", breakable(str(line.fault)))
         yield tag("br")
-    yield line.text
+    yield breakable(line.text)
