@@ -34,6 +34,7 @@ def document(report: Report) -> dict[str, Any]:
             "faulted": counts.faulted,
             "endings": {ending.value: number for ending, number in counts.endings.items()},
             "violating": counts.violating,
+            "checked": counts.checked,
             "engine": dict(counts.engine),
         },
         "assumptions": list(verdict.assumptions),

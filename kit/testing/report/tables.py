@@ -176,7 +176,8 @@ def counts(report: Report) -> list[tuple[str, str]]:
         ),
         (
             "scenarios",
-            f"{counts.scenarios:,}: {counts.runs:,} run to the end, {counts.stopped:,} until the rest was known",
+            f"{counts.scenarios:,}: {counts.runs:,} run to the end, {counts.stopped:,} until the rest was known; "
+            f"{counts.checked:,} run to the end although it was known, and all ended as it was foretold",
         ),
         *((f"not run: {reason.value}", f"{number:,}") for reason, number in counts.reduced.items()),
         ("histories", f"{counts.histories:,} distinct, {counts.replays:,} replayed by a fresh instance"),

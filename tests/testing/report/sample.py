@@ -185,6 +185,7 @@ def verdict(*, safe: bool = False) -> Verdict:
             faulted=8,
             endings={Ending.COMPLETED: 700, Ending.COMPENSATED: 500, Ending.PARKED: 4},
             violating=0 if safe else 4,
+            checked=19,
             engine={"activations": 9000},
         ),
         matrix=matrix,

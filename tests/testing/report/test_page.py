@@ -237,6 +237,7 @@ def test_the_bound_comes_with_counts_and_assumptions() -> None:
     told = said(read(page([report()])))
 
     assert "8 faulted of 9 reachable" in told
+    assert "19 run to the end although it was known, and all ended as it was foretold" in told
     assert "not run: another run passed through the same state 804" in told
     assert "payments.authorize.probe#1" in told
     assert "One ledger serves every worker." in told
