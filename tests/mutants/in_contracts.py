@@ -170,8 +170,9 @@ IN_CONTRACTS: Final = (
         name="compensation_deleted_and_reconcilable",
         story="The release is deleted as unused: reservations are reconciled by hand once a quarter.",
         edits=(_RELEASE_UNMARKED, Edit(_INVENTORY, _RESERVE, _RESERVE.replace("REVERSIBLE", "RECONCILABLE"))),
-        caught="payments.capture#1:refused",
-        breaks="every run ends, or waits for a person",
+        equivalent="a person is asked each time, and what they leave in place is named in the run's error and in the "
+        "ledger: no rule is broken by what the contract now says of itself. That it says so is what the contract lock "
+        "refuses (`kit contracts check`)",
     ),
     # -- time ------------------------------------------------------------------------------------------------------
     Mutant(
