@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import linecache
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,9 +35,15 @@ def _where(failure: FailureError) -> str:
     if not isinstance(failure, ApplicationError) or not str(failure.type).endswith(f".{FailureKind.BUG.value}"):
         return ""
     own = [
-        frame for error in _chain(failure) for frame in traceback.extract_tb(error.__traceback__) if _of_service(frame)
+        (frame.f_code.co_filename, line)
+        for error in _chain(failure)
+        for frame, line in traceback.walk_tb(error.__traceback__)
+        if _of_service(frame.f_code.co_filename)
     ]
-    return f" At {Path(own[-1].filename).name}:{own[-1].lineno}: {own[-1].line}" if own else ""
+    if not own:
+        return ""
+    file, line = own[-1]
+    return f" At {Path(file).name}:{line}: {linecache.getline(file, line).strip()}"
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
@@ -45,5 +52,5 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__
 
 
-def _of_service(frame: traceback.FrameSummary) -> bool:
-    return not any(part in frame.filename for part in _NOT_THE_SERVICE)
+def _of_service(file: str) -> bool:
+    return not any(part in file for part in _NOT_THE_SERVICE)
