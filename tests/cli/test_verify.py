@@ -73,7 +73,7 @@ def test_a_service_with_a_bug_is_shown_the_line_that_raised(
     assert DESK.count(wrong) == 1
     monkeypatch.chdir(write_service(TABLE, DESK.replace(wrong, "return Answer(number=request.nummer)")))
 
-    found = run(["verify"])
+    found = run(["verify", "--depth", "0"])
     verdict = capsys.readouterr().out
     run(["verify", "--explain", "clean"])
     story = " ".join(capsys.readouterr().out.split())
