@@ -14,7 +14,7 @@ from kit.testing.faults import Fault, FaultKind, Scenario
 from kit.testing.runs import Run
 from kit.testing.sweep.checking import digest
 from kit.testing.sweep.crew import Crew
-from kit.testing.sweep.growing import Merge, Node, further, reached
+from kit.testing.sweep.growing import Merge, Node, Reached, further, reached
 from kit.testing.sweep.outcome import Outcome
 from kit.testing.sweep.running import Found, Piece, check, sampled
 from kit.testing.sweep.tally import COUNTEREXAMPLES, Tally
@@ -53,6 +53,8 @@ class Exploration:
     tally: Tally
     kinds: Collection[FaultKind]
     depth: int
+    points: dict[Reached, Reached] = field(default_factory=dict, init=False)
+    """Each point once: most runs reach the same, and each process has its own copies."""
 
     async def explore(self, clean: Run, *, states: dict[str, int]) -> None:
         """Explore everything that follows from the clean run."""
@@ -80,11 +82,17 @@ class _Level:
     nodes: list[Node]
     last: bool
     _next: list[Node] = field(default_factory=list)
+    _hosts: dict[Node, int] = field(default_factory=dict)
+    """Whose scenarios foretell others, and from which of their points on."""
 
     async def explore(self) -> list[Node]:
         """Explore them; returns the nodes of this level, none if it is the last."""
+        for merge in filter(None, (node.merge for node in self.nodes)):
+            self._hosts[merge.node] = min(merge.there, self._hosts.get(merge.node, merge.there))
         await self._carry_out(self._own())
         await self._carry_out(self._foretold())
+        for node in self.nodes:
+            node.states = {}
         return self._next
 
     async def _carry_out(self, tasks: Iterator[_Task]) -> None:
@@ -149,9 +157,13 @@ class _Level:
 
     def _grow(self, parent: Node, index: int, found: Found, outcome: Outcome) -> None:
         if self.last:
-            parent.children[found.fault] = Node(outcome.scenario, outcome, index, (), lasts=found.lasts)
+            # Nothing follows from it. There are far more of these than of all others: only who is asked for is kept.
+            if parent.at(index)[0] is parent and index >= self._hosts.get(parent, index + 1):
+                parent.children[found.fault] = Node(outcome.scenario, outcome, index, (), lasts=found.lasts)
             return
-        node = Node(outcome.scenario, outcome, index, found.points, found.states, found.lasts)
+        known = self.exploration.points
+        points = tuple(known.setdefault(one, one) for one in found.points)
+        node = Node(outcome.scenario, outcome, index, points, found.states, found.lasts)
         if found.merged is not None:
             fault, after, there = found.merged
             host = parent if fault is None else parent.children[fault]
@@ -183,7 +195,8 @@ class _Level:
             self.exploration.tally.planned += 1
             self.exploration.tally.reduced[Reduction.SAME_REST] += 1
             self.exploration.tally.add(outcome)
-            self._adopt(node, index, fault, child=child, there=there, outcome=outcome)
+            if not self.last:
+                self._adopt(node, index, fault, child=child, there=there, outcome=outcome)
         if to_run:
             self.exploration.tally.planned += len(to_run)
             foretold = {fault: outcome for fault, outcome in to_run.items() if outcome is not None}
@@ -194,5 +207,4 @@ class _Level:
         merge = Merge(child, index, there, node.shift(index))
         adopted = Node(outcome.scenario, outcome, index, (), merge=merge)
         node.children[fault] = adopted
-        if not self.last:
-            self._next.append(adopted)
+        self._next.append(adopted)

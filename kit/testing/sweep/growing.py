@@ -72,11 +72,12 @@ class Node:
         outcome: What came of it.
         position: The index among the points it reached of the one where its last fault struck.
         points: What it reached, in order; until the merge, when it was not run itself.
-        states: The states it passed through after its last fault, and how many requests had been seen then.
+        states: The states it passed through after its last fault, and how many requests had been seen then; none once
+            all that follows is explored.
         lasts: Whether it takes so long that nothing is known of what becomes it (`kit.testing.engines.horizon`).
         merge: Where it became another scenario's run, if it did.
-        children: Those that follow, by their further fault; filled while the next level is explored, unless that is the
-            last.
+        children: Those that follow, by their further fault; filled while the next level is explored. Of the last level
+            only those by which others are foretold.
     """
 
     scenario: Scenario
