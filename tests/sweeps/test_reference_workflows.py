@@ -1,4 +1,4 @@
-"""Every reference workflow of the repository, under every fault. CI tries every pair as well: `kit verify --depth 2`."""
+"""Every reference workflow of the repository, under every fault; CI tries every pair as well."""
 
 from collections.abc import Awaitable, Callable
 

@@ -40,7 +40,7 @@ async def test_run_that_was_stopped_leaves_no_world_behind() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("engine", "share"), [(Toy, 10), (Foreseeing, 3)])
+@pytest.mark.parametrize(("engine", "share"), [(Toy, 5), (Foreseeing, 2)])
 async def test_scenario_from_which_nothing_follows_is_forgotten(engine: type[Toy], share: int) -> None:
     """Of the last level no more is kept than what foretells others: nothing, where every scenario is run to its end."""
     held = []
