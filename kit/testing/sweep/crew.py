@@ -10,13 +10,11 @@ import pickle
 import signal
 import sys
 import threading
-import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing import connection
 from types import TracebackType
 from typing import Any, Final, Protocol, Self
 
@@ -27,9 +25,6 @@ from kit.testing.world import Subject
 
 WAITING_PIECES: Final = 3
 """How many pieces are ready for each process, so that it never waits for this one."""
-
-LAST_PIECE: Final = 20.0
-"""Seconds in which a process has to finish its piece and go when the sweep ends; then it is ended."""
 
 AT_ONCE: Final = 8
 """How many pieces are given at the same time to an engine that waits for a server: more than it runs at once."""
@@ -96,16 +91,7 @@ class Processes:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        processes = list((self._pool._processes or {}).values())
-        self._pool.shutdown(wait=False, cancel_futures=True)
-        working = [process.sentinel for process in processes]
-        until = time.monotonic() + LAST_PIECE
-        while working and (left := until - time.monotonic()) > 0:
-            ended = connection.wait(working, timeout=left)
-            working = [sentinel for sentinel in working if sentinel not in ended]
-        for process in processes:
-            if process.sentinel in working:  # an interrupt can catch a pool in a state that it does not leave
-                process.kill()
+        self._pool.shutdown(wait=True, cancel_futures=True)
 
     async def carry_out(self, pieces: Iterator[Piece]) -> AsyncIterator[list[Found]]:
         """Carry pieces out in the processes; the answers come in the order of the pieces."""

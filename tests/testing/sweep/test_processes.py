@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[3]
 
 ENDLESS = """
-import asyncio
+import asyncio, signal
 from kit.testing.sweep import sweep
 from tests.testing.sweep.toy import TOY, Foreseeing
 
@@ -28,6 +28,7 @@ def told(progress):
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts in the background ignores interrupts
     asyncio.run(sweep(TOY, engine=long, depth=2, workers=2, progress=told))
 """
 
