@@ -24,6 +24,7 @@ from activities.orders.sql import SqlOrders
 from activities.orders.tables import create_tables
 from activities.payments.stripe import StripePayments
 from kit.ledger import SqlLedger, TransactionalLedger
+from kit.operate import Operating
 from kit.worker import Connector, ReliabilityPlugin, http_client
 from temporal.settings import Settings
 from temporal.timeouts import ShorterAttempts
@@ -113,6 +114,14 @@ class App:
                 graceful_shutdown_timeout=timedelta(seconds=settings.graceful_seconds),
                 sticky_queue_schedule_to_start_timeout=timedelta(seconds=settings.sticky_seconds),
             )
+
+    @asynccontextmanager
+    async def operating(self) -> AsyncIterator[Operating]:
+        """What operators' commands work on: a client, the ledger, and the queue of the workers."""
+        settings = self.settings
+        async with SqlLedger(settings.ledger_url) as ledger:
+            client = await self.connect(ReliabilityPlugin())
+            yield Operating(client=client, ledger=ledger, task_queue=settings.task_queue)
 
     async def work(self) -> int:
         """Run a worker until it is told to stop; returns the exit code."""

@@ -3,7 +3,7 @@
 The service says in its own ``pyproject.toml`` where its parts are, as ``"module:attribute"``::
 
     [tool.kit]
-    app = "temporal.app:app"                 # has `async def work(self) -> int`: run a worker until told to stop
+    app = "temporal.app:app"                 # what `App` below asks for: runs workers, and lets operators in
     demo = "temporal.demo:main"              # `async def main(*, once: bool, json: bool) -> int`
     workflows = "temporal.app:WORKFLOWS"     # the workflow classes of the workers
     connectors = "temporal.app:CONNECTORS"   # their connector classes
@@ -20,6 +20,7 @@ import importlib
 import sys
 import tomllib
 from collections.abc import Awaitable
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
@@ -27,6 +28,7 @@ from kit.errors import DefinitionError
 from kit.worker import Connector
 
 if TYPE_CHECKING:
+    from kit.operate import Operating
     from kit.testing.world import Subject
 
 PROJECT_FILE: Final = "pyproject.toml"
@@ -38,6 +40,9 @@ class App(Protocol):
 
     async def work(self) -> int:
         """Run a worker until it is told to stop; returns the exit code."""
+
+    def operating(self) -> AbstractAsyncContextManager[Operating]:
+        """What operators' commands work on, opened."""
 
 
 class Demo(Protocol):
@@ -54,6 +59,16 @@ def find_app(start: Path | None = None) -> App:
         DefinitionError: There is none, with what to write where.
     """
     return cast(App, _find("app", "work", start))
+
+
+def operating(start: Path | None = None) -> AbstractAsyncContextManager[Operating]:
+    """What operators' commands work on, of the service around ``start``, by default the current folder.
+
+    Raises:
+        DefinitionError: There is no service, or it does not let operators in, with what to write where.
+    """
+    app: App = _find("app", "operating", start)
+    return app.operating()
 
 
 def find_demo(start: Path | None = None) -> Demo:

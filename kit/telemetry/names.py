@@ -21,6 +21,7 @@ class Event(StrEnum):
     RUN_PARKED = "saga.parked"
     RUN_DECIDED = "saga.decided"
     STEP_FAILED = "saga.step_failed"
+    START_PREVENTED = "saga.start_prevented"
     ATTEMPT_FAILED = "operation.attempt_failed"
     DUPLICATE_PREVENTED = "operation.duplicate_prevented"
     DOUBT_RESOLVED = "operation.doubt_resolved"
@@ -71,6 +72,9 @@ RUN_DURATION: Final = Metric(
     "kit_run_duration", "From the start of a run to its end", ("workflow_type", "status"), unit=DURATION
 )
 RUNS_PARKED: Final = Metric("kit_runs_parked", "Tasks put to a person", ("workflow_type", "operation", "kind"))
+STARTS_PREVENTED: Final = Metric(
+    "kit_starts_prevented", "Second deliveries of a business event that found its first run", ("workflow_type",)
+)
 
 METRICS: Final = MappingProxyType(
     {
@@ -87,6 +91,7 @@ METRICS: Final = MappingProxyType(
             RUNS,
             RUN_DURATION,
             RUNS_PARKED,
+            STARTS_PREVENTED,
         )
     }
 )

@@ -29,6 +29,7 @@ ROOMS = {
     "Of sagas": "workflow",
     "Of connectors, workers and starts": "worker",
     "Of ledgers": "ledger",
+    "Of callers and operators": "operate",
     "Of checks": "testing",
     "Of the kit command": "cli",
 }

@@ -13,7 +13,7 @@ from kit.telemetry import METRICS, SUMMARY_FIELDS, Event, names
 from kit.workflow import RunSummary
 
 SOURCES = [path for path in Path(kit.__file__).parent.rglob("*.py") if path.parent.name != "telemetry"]
-TOLD = ("workflow", "worker", "ledger")
+TOLD = ("workflow", "worker", "ledger", "operate")
 """The rooms whose logs and metrics an operator reads."""
 LOG_METHODS = {"debug", "info", "warning", "error", "exception", "critical"}
 

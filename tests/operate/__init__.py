@@ -1,0 +1,1 @@
+"""The client side, on a real server."""
