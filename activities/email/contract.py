@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from enum import StrEnum
 from typing import Annotated
 
 from pydantic import Field
@@ -31,6 +32,31 @@ class SendReceipt(Model):
     currency: Currency
 
 
+class Notice(StrEnum):
+    """What a notice tells the customer. The connector has the words."""
+
+    PLAN_UPGRADED = "plan_upgraded"
+    SUBSCRIPTION_CANCELED = "subscription_canceled"
+
+
+class SendNotice(Model):
+    """Tell the customer about a change.
+
+    Attributes:
+        notice_id: The business id of the change: an upgrade, a cancellation. One notice of each kind.
+        to: Who is told.
+        template: What they are told.
+        account_id: About which account.
+        plan: About which plan.
+    """
+
+    notice_id: Id
+    to: Address
+    template: Notice
+    account_id: Id
+    plan: Id
+
+
 class Sent(Model):
     """The mail server has taken the message."""
 
@@ -50,3 +76,16 @@ send_receipt = Operation(
     summary="Send the receipt of order {order_id} to {to}",
 )
 """Send the receipt. Cannot be taken back: it belongs after the commit."""
+
+send_notice = Operation(
+    "email.send_notice",
+    SendNotice,
+    Sent,
+    dependency=EMAIL,
+    effect=Effect.IRREVERSIBLE,
+    once=Once.never_twice(),
+    key="notice:{template}:{notice_id}",
+    timeout=timedelta(seconds=20),
+    summary="Tell {to} about {template} {notice_id}",
+)
+"""Tell the customer about a change. Cannot be taken back: it belongs after the commit."""

@@ -8,19 +8,29 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
 from email.utils import format_datetime
-from typing import NoReturn
+from typing import Final, NoReturn
 
 import aiosmtplib
 
-from activities.email.contract import SendReceipt, Sent, send_receipt
+from activities.email import contract as email
+from activities.email.contract import Notice, SendNotice, SendReceipt, Sent
 from kit.contract import FailureKind, Token
 from kit.errors import NotStarted, Refused
 from kit.worker.connector import Connector
 from kit.worker.mail import MAIL
 
+_NOTICES: Final = {
+    Notice.PLAN_UPGRADED: ("Your plan is now {plan}", "Account {account} has been upgraded to the plan {plan}."),
+    Notice.SUBSCRIPTION_CANCELED: (
+        "Your subscription is canceled",
+        "The subscription of account {account} to the plan {plan} has been canceled.",
+    ),
+}
+"""Subject and text of each notice."""
+
 
 class SmtpEmail(Connector):
-    """Sends receipts, one connection each.
+    """Sends receipts and notices, one connection each.
 
     Until the message itself is on its way nothing can have happened. Once it is, a lost connection leaves it
     open whether the server has taken it (RFC 5321, section 4.2.5), and the failure map says so.
@@ -57,10 +67,30 @@ class SmtpEmail(Connector):
         self._timeout = timeout.total_seconds()
         self._client = client
 
-    @send_receipt.action
+    @email.send_receipt.action
     async def send_receipt(self, request: SendReceipt, token: Token) -> Sent:
-        """Hand the message to the mail server."""
-        message = self._message(request, token)
+        """Hand the receipt to the mail server."""
+        units, cents = divmod(request.amount, 100)
+        message = self._message(request.to, token, reference=request.order_id)
+        message["Subject"] = f"Your receipt for order {request.order_id}"
+        message.set_content(
+            f"Thank you for your order {request.order_id}.\n\n"
+            f"We have charged {units}.{cents:02} {request.currency.upper()}.\n"
+        )
+        return await self._hand_over(request, message)
+
+    @email.send_notice.action
+    async def send_notice(self, request: SendNotice, token: Token) -> Sent:
+        """Hand the notice to the mail server."""
+        subject, text = (
+            words.format(account=request.account_id, plan=request.plan) for words in _NOTICES[request.template]
+        )
+        message = self._message(request.to, token, reference=request.notice_id)
+        message["Subject"] = subject
+        message.set_content(f"{text}\n")
+        return await self._hand_over(request, message)
+
+    async def _hand_over(self, request: SendReceipt | SendNotice, message: EmailMessage) -> Sent:
         server = self._client(
             hostname=self._host,
             port=self._port,
@@ -79,7 +109,7 @@ class SmtpEmail(Connector):
             server.close()
         return Sent(message_id=message["Message-ID"])
 
-    async def _open_envelope(self, server: aiosmtplib.SMTP, request: SendReceipt) -> None:
+    async def _open_envelope(self, server: aiosmtplib.SMTP, request: SendReceipt | SendNotice) -> None:
         try:
             await server.connect()
             await server.mail(self._sender)
@@ -87,22 +117,17 @@ class SmtpEmail(Connector):
         except (aiosmtplib.SMTPException, OSError) as error:
             _nothing_sent(error)
 
-    def _message(self, request: SendReceipt, token: Token) -> EmailMessage:
+    def _message(self, to: str, token: Token, *, reference: str) -> EmailMessage:
+        """A message without subject and text."""
         message = EmailMessage(MAIL)
         message["From"] = self._sender
-        message["To"] = request.to
-        message["Subject"] = f"Your receipt for order {request.order_id}"
+        message["To"] = to
         message["Date"] = format_datetime(datetime.now(UTC))
         # The same on every attempt, so that two copies in a mailbox can be told from two messages.
         digest = hashlib.sha256(token.key.encode()).hexdigest()[:32]
         message["Message-ID"] = f"<{digest}@{self._sender.rpartition('@')[2]}>"
-        message["X-Order-Id"] = request.order_id
+        message["X-Order-Id"] = reference
         message["X-Correlation-Id"] = token.correlation_id
-        units, cents = divmod(request.amount, 100)
-        message.set_content(
-            f"Thank you for your order {request.order_id}.\n\n"
-            f"We have charged {units}.{cents:02} {request.currency.upper()}.\n"
-        )
         return message
 
 

@@ -12,6 +12,7 @@ _INVENTORY: Final = "activities/inventory/contract.py"
 _WAREHOUSE: Final = "activities/inventory/http.py"
 _ORDERS: Final = "activities/orders/contract.py"
 _EMAIL: Final = "activities/email/contract.py"
+_RECEIPT_ONCE: Final = 'once=Once.never_twice(),\n    key="receipt:'
 _FULFILMENT: Final = "activities/fulfilment/contract.py"
 
 _AUTHORIZE_KEY: Final = '    key="authorize:{order_id}",\n'
@@ -105,21 +106,21 @@ IN_CONTRACTS: Final = (
     Mutant(
         name="receipt_once_by_key",
         story="The mail server gets our Message-ID, so it will surely drop repeated messages.",
-        edits=(Edit(_EMAIL, "once=Once.never_twice()", "once=Once.by_key(ttl=timedelta(hours=24))"),),
+        edits=(Edit(_EMAIL, _RECEIPT_ONCE, _RECEIPT_ONCE.replace("never_twice()", "by_key(ttl=timedelta(hours=24))")),),
         caught="email.send_receipt#1:reply_lost",
         breaks="no order has an effect twice",
     ),
     Mutant(
         name="receipt_once_by_state",
         story="Sending a receipt twice changes nothing, says the contract.",
-        edits=(Edit(_EMAIL, "once=Once.never_twice()", "once=Once.by_state()"),),
+        edits=(Edit(_EMAIL, _RECEIPT_ONCE, _RECEIPT_ONCE.replace("never_twice()", "by_state()")),),
         caught="email.send_receipt#1:reply_lost",
         breaks="no order has an effect twice",
     ),
     Mutant(
         name="receipt_once_by_probe",
         story="The receipt is declared to be looked up; nobody can.",
-        edits=(Edit(_EMAIL, "once=Once.never_twice()", "once=Once.by_probe()"),),
+        edits=(Edit(_EMAIL, _RECEIPT_ONCE, _RECEIPT_ONCE.replace("never_twice()", "by_probe()")),),
         refused="once BY_PROBE needs a probe",
     ),
     Mutant(

@@ -1,0 +1,1 @@
+"""The CRM: read, write and list companies."""

@@ -1,0 +1,1 @@
+"""Enrichment: what is publicly known about a company."""

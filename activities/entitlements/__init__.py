@@ -1,0 +1,1 @@
+"""Entitlements: which plan an account may use."""

@@ -1,0 +1,93 @@
+"""What may be asked of the entitlement service, which every product asks what an account may use."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from enum import StrEnum
+from typing import Annotated, Final
+
+from pydantic import Field
+
+from activities.payments.contract import Id
+from kit.contract import Dependency, Effect, FailureKind, Model, Once, Operation, Retry
+
+
+class Plan(StrEnum):
+    """What a customer may buy. The same word in billing, in the CRM and here."""
+
+    NONE = "none"
+    """No plan: never bought, or revoked."""
+    STARTER = "starter"
+    PRO = "pro"
+    ENTERPRISE = "enterprise"
+
+
+Version = Annotated[int, Field(ge=0)]
+"""Counts the changes of one entitlement. It only grows, also when a change is taken back."""
+
+ENTITLEMENTS: Final = Dependency(
+    name="entitlements",
+    owner="platform-team",
+    settle=timedelta(seconds=2),
+    # An entitlement that somebody else has changed since will not have the old version for being asked again.
+    retry={FailureKind.CONFLICT: Retry(attempts=1)},
+    runbook="docs/explanation/failure-model.md#entitlements",
+)
+
+
+class ReadEntitlement(Model):
+    """Ask what an account may use."""
+
+    account_id: Id
+
+
+class Entitlement(Model):
+    """What an account may use, and since which version. Version 0: nothing was ever written."""
+
+    account_id: Id
+    plan: Plan
+    version: Version
+
+
+class ChangeEntitlement(Model):
+    """Let an account use another plan.
+
+    Attributes:
+        account_id: Whose.
+        change_id: The business id of the change: an upgrade, a cancellation.
+        plan: What it may use from now on; `Plan.NONE` revokes.
+        before: What `read` has returned: the change is made to this version and to no other, and its undo puts this
+            plan back.
+    """
+
+    account_id: Id
+    change_id: Id
+    plan: Plan
+    before: Entitlement
+
+
+read = Operation(
+    "entitlements.read",
+    ReadEntitlement,
+    Entitlement,
+    dependency=ENTITLEMENTS,
+    effect=Effect.READ,
+    timeout=timedelta(seconds=5),
+    summary="Read what account {account_id} may use",
+)
+"""Read an entitlement. Its result belongs into the change: then it is durable before anything is written."""
+
+change = Operation(
+    "entitlements.change",
+    ChangeEntitlement,
+    Entitlement,
+    dependency=ENTITLEMENTS,
+    effect=Effect.REVERSIBLE,
+    # The service writes only to the version it is told, and a version never comes back: a request that arrives twice,
+    # or late after the undo, is refused there.
+    once=Once.by_state(),
+    key="entitlement:{account_id}:{change_id}",
+    timeout=timedelta(seconds=5),
+    summary="Let account {account_id} use plan {plan}",
+)
+"""Change an entitlement. Its undo puts the plan back that was there, unless somebody has changed it since."""

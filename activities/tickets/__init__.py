@@ -1,0 +1,1 @@
+"""The ticket system: open and close tickets."""
