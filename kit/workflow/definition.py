@@ -13,7 +13,9 @@ import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, Final, get_type_hints
+
+from temporalio import workflow
 
 from kit.contract import Effect, OnceStrategy, Operation
 from kit.errors import DefinitionError
@@ -47,7 +49,7 @@ class SagaDefinition:
         deadline: The budget of its body.
         replay_window: How long after a run its start may come again.
         runbook: Where a person finds what to do.
-        uses: The operations it uses, in source order; empty inside the sandbox, where nothing is checked again.
+        uses: The operations it uses, in source order.
     """
 
     name: str
@@ -61,6 +63,11 @@ class SagaDefinition:
     def operations(self) -> dict[str, Operation[Any, Any]]:
         """The operations it uses, by name."""
         return {use.operation.name: use.operation for use in self.uses}
+
+
+def result_of(cls: type) -> Any:
+    """The type of what a workflow class returns."""
+    return get_type_hints(cls.run).get("return", Any)  # type: ignore[attr-defined] # every workflow has one
 
 
 def check(definition: SagaDefinition) -> None:
@@ -96,6 +103,32 @@ def check(definition: SagaDefinition) -> None:
                 f"({definition.deadline} + {definition.replay_window})",
                 "shorten deadline= or replay_window=, or declare how the operation is looked up (Once.by_probe())",
             )
+
+
+def operation_named(name: str, definition: SagaDefinition) -> Operation[Any, Any] | None:
+    """One of a saga's operations, or of another saga of this process: what a child has left to its parent's commit."""
+    own = definition.operations.get(name)
+    others = (use.operation for uses in _USES.values() for use in uses if use.operation.name == name)
+    return own or next(others, None)
+
+
+_USES: Final[dict[tuple[str, str], tuple[Use, ...]]] = {}
+"""What the classes of this process use, by module and name. The kit is passed through the sandbox, so it is one."""
+
+
+def uses_in_process(cls: type, declared: tuple[Operation[Any, Any], ...]) -> tuple[Use, ...]:
+    """The operations a class uses, read when it is first built.
+
+    The sandbox builds the class again for every run, where reading sources is neither cheap nor allowed: there it is
+    what was found when the process built it.
+
+    Raises:
+        DefinitionError: As `uses_of`.
+    """
+    name = (cls.__module__, cls.__qualname__)
+    if not workflow.unsafe.in_sandbox():
+        _USES[name] = uses_of(cls, declared)
+    return _USES.get(name, ())
 
 
 def uses_of(cls: type, declared: tuple[Operation[Any, Any], ...]) -> tuple[Use, ...]:

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from pydantic import ValidationError
 from temporalio import workflow
@@ -32,7 +32,9 @@ from temporalio.exceptions import ApplicationError
 from kit.contract import FailureDetails, FailureKind, Outcome
 from kit.errors import KitError, SagaUsageError
 from kit.telemetry import Event
+from kit.workflow.carrying import must_carry, pack, unpack
 from kit.workflow.definition import SagaDefinition
+from kit.workflow.parents import hand_up
 from kit.workflow.people import Desk
 from kit.workflow.run import Run
 from kit.workflow.settling import shielded
@@ -64,13 +66,18 @@ class Saga:
 
     def __init__(self, definition: SagaDefinition, *, result_type: Callable[[], Any] = lambda: Any) -> None:
         self.run = Run(definition)
+        unpack(self.run)
         self.desk = Desk(self.run, result_type)
         self.steps = Stepper(self.run, self.desk)
+        self._carrying = False
 
     # -- the run ---------------------------------------------------------------------------------------------------
 
-    async def supervise(self, body: Callable[[], Awaitable[T]]) -> T:
+    async def supervise(self, body: Callable[[], Awaitable[Any]]) -> Any:
         """Run the workflow's own code, then commit or turn round.
+
+        Returns:
+            What the body returned; of a child saga, with what it leaves to its parent's commit.
 
         Raises:
             ApplicationError: ``SagaCompensated`` (cause kept) or ``SagaResidue``, with the `RunSummary`.
@@ -91,6 +98,8 @@ class Saga:
         await shielded(self._commit())
         self.run.key_outputs = key_outputs(result)
         close(self.run, Status.COMPLETED)
+        if self.run.parent is not None:
+            return hand_up(result, self.steps.held_back, waited=self.run.waited)
         return result
 
     async def _watch(self, body: Callable[[], Awaitable[T]]) -> T:
@@ -107,10 +116,11 @@ class Saga:
         try:
             return task.result()
         except workflow.ContinueAsNewError as error:
-            if not self.steps.held_back and not any(step.needs_undo for step in self.run.steps):
+            if self._carrying or not must_carry(self.run):
                 raise
             raise SagaUsageError(
-                "continue-as-new would forget the steps that must be undone or carried out after commit"
+                "workflow.continue_as_new would forget the steps that must be undone or carried out after commit: use "
+                "self.continue_as_new"
             ) from error
 
     async def _whole(self, body: Callable[[], Awaitable[T]]) -> T:
@@ -151,13 +161,26 @@ class Saga:
         live = {step.key for step in self.run.steps if step.outcome is Outcome.DONE}
         doubtful = [step for step in self.run.steps if step.outcome is Outcome.UNKNOWN and step.key not in live]
         await undo_steps(self.run, self.desk, doubtful)
-        if self.steps.held_back:
+        if self.steps.held_back and self.run.parent is None:
             self.run.status = Status.COMMITTED
             self.run.refresh()
             running = [asyncio.ensure_future(self.steps.take(step)) for step in self.steps.held_back]
             await workflow.wait(running)
             for task in running:
                 task.result()
+
+    def continue_as_new(self, request: Any) -> NoReturn:
+        """Go on in a new run that knows the stack.
+
+        Raises:
+            SagaUsageError: A step is at work, a question is open, or there is too much to carry.
+        """
+        self.steps.boundary()
+        if self.steps.at_work or any(task.open for task in self.run.tasks.values()):
+            raise SagaUsageError("continue-as-new while a step is at work: wait for it first")
+        memo = pack(self.run)
+        self._carrying = True
+        workflow.continue_as_new(request, memo=memo)
 
     # -- operators -------------------------------------------------------------------------------------------------
 

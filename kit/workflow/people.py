@@ -69,6 +69,26 @@ class Desk:
             failure = refused
             told = f"“{decision.choice.value}” of {decision.who} on “{step.summary}” could not be recorded"
 
+    async def about_child(self, step: Step, failure: FailureDetails) -> Decision:
+        """Ask what becomes of a saga that only goes forward and whose child has come to nothing."""
+        definition = self._run.definition
+        number = sum(task.step == step.number for task in self._run.tasks.values()) + 1
+        return await self._ask(
+            Task(
+                id=f"{step.number}-{number}",
+                step=step.number,
+                operation=step.operation,
+                undo=False,
+                question=f"The child saga {step.key} has failed ({failure.reason}) and undone itself, after the pivot "
+                "of this one. Supply what it should have returned, when that was done by hand, or unwind everything.",
+                choices=(Choice.SUPPLY, Choice.UNWIND),
+                owner=definition.owner,
+                runbook=definition.runbook,
+                failure=failure,
+                opened_at=workflow.now(),
+            )
+        )
+
     async def about_body(self, failure: FailureDetails, why: str) -> Decision:
         """Ask what becomes of a run whose own code failed after the pivot."""
         definition = self._run.definition
@@ -151,7 +171,7 @@ class Desk:
             ValueError: It does not fit.
         """
         step = next((step for step in self._run.steps if step.number == task.step), None)
-        wanted = self._result_type() if step is None else self._run.operation(step).result
+        wanted = self._result_type() if step is None else self._run.result_type(step)
         try:
             return TypeAdapter(wanted).validate_python(decision.result)
         except ValidationError as error:

@@ -9,7 +9,8 @@ from temporalio import workflow
 
 from kit.contract import Operation, Token
 from kit.telemetry import CORRELATION_MEMO, workflow_log
-from kit.workflow.definition import SagaDefinition
+from kit.workflow.definition import SagaDefinition, result_of
+from kit.workflow.parents import parent
 from kit.workflow.steps import Step
 from kit.workflow.story import Status, details
 from kit.workflow.tasks import Task
@@ -27,6 +28,9 @@ class Run:
         forward: It only goes forward: the pivot is done, or the body is.
         turned: What turned it round.
         key_outputs: What its result says in public.
+        last: The number of the last step.
+        waited: How long it has waited for people.
+        parent: The saga that has started it as its child.
     """
 
     def __init__(self, definition: SagaDefinition) -> None:
@@ -42,14 +46,39 @@ class Run:
         self.log = workflow_log()
         info = workflow.info()
         self.correlation_id = str(workflow.memo_value(CORRELATION_MEMO, info.workflow_id, type_hint=str))
+        self.last = 0
+        self.waited = timedelta(0)
+        self.parent = parent()
         self._operations: dict[str, Operation[Any, Any]] = {}
+        self._children: dict[int, type] = {}
         self._deadline = self.started_at + definition.deadline
+        if self.parent is not None and self.parent.deadline is not None:
+            self._deadline = min(self._deadline, self.parent.deadline)
         self._stopped_at: datetime | None = None
 
     def push(self, step: Step, operation: Operation[Any, Any]) -> None:
         """Put a step on the stack."""
         self._operations[operation.name] = operation
         self.steps.append(step)
+        self.last = max(self.last, step.number)
+
+    def push_child(self, step: Step, cls: type) -> None:
+        """Put a child saga on the stack."""
+        self._children[step.number] = cls
+        self.steps.append(step)
+        self.last = max(self.last, step.number)
+
+    def child(self, step: Step) -> type:
+        """The class of a child saga that this run has started."""
+        return self._children[step.number]
+
+    def take_up(self, *, last: int, started_at: datetime, deadline: datetime, waited: timedelta) -> None:
+        """Go on where the run before this one stopped: its clock and its numbers."""
+        self.last, self.started_at, self._deadline, self.waited = last, started_at, deadline, waited
+
+    def result_type(self, step: Step) -> Any:
+        """The type of a step's result."""
+        return self.operation(step).result if step.child is None else result_of(self.child(step))
 
     def operation(self, step: Step) -> Operation[Any, Any]:
         """The operation of a step."""
@@ -85,7 +114,14 @@ class Run:
         if asked and self._stopped_at is None:
             self._stopped_at = workflow.now()
         elif not asked and self._stopped_at is not None:
+            self.waited += workflow.now() - self._stopped_at
             self._deadline, self._stopped_at = self.deadline, None
+
+    def stood_still(self, waited: timedelta) -> None:
+        """A child has waited for people so long: that is no time of this run's budget either."""
+        self.waited += waited
+        if self._stopped_at is None:  # else its own question has stopped the clock already
+            self._deadline += waited
 
     # -- what operators see ----------------------------------------------------------------------------------------
 

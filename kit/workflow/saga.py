@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import functools
 from datetime import timedelta
-from typing import Any, ClassVar, Final, TypeVar, get_type_hints, overload
+from typing import Any, ClassVar, Final, NoReturn, TypeVar, overload
 
 from pydantic import BaseModel
 from temporalio import workflow
 
 from kit.contract import Operation
 from kit.contract.token import RequestT, ResultT
-from kit.workflow.definition import SagaDefinition, check, uses_of
+from kit.workflow.definition import SagaDefinition, check, result_of, uses_in_process
 from kit.workflow.engine import Saga
 from kit.workflow.story import RunSummary
 from kit.workflow.tasks import DECIDE_UPDATE, SUMMARY_QUERY, TASKS_QUERY, Decision, Task
@@ -88,8 +88,6 @@ class SagaWorkflow:
         **kwargs: Any,
     ) -> None:
         super().__init_subclass__(**kwargs)
-        # The sandbox builds the class again for every run: it was checked when the worker was built.
-        in_sandbox = workflow.unsafe.in_sandbox()
         base: SagaDefinition = getattr(cls, "__saga__", _DEFAULTS)
         definition = SagaDefinition(
             name=cls.__name__,
@@ -97,9 +95,9 @@ class SagaWorkflow:
             deadline=base.deadline if deadline is None else deadline,
             replay_window=base.replay_window if replay_window is None else replay_window,
             runbook=base.runbook if runbook is None else runbook,
-            uses=() if in_sandbox else uses_of(cls, uses),
+            uses=uses_in_process(cls, uses),
         )
-        if not in_sandbox:
+        if not workflow.unsafe.in_sandbox():  # there it is built again for every run, and was checked before
             check(definition)
         cls.__saga__ = definition
         if "run" in vars(cls):
@@ -171,6 +169,51 @@ class SagaWorkflow:
         """
         _saga(self).steps.after_commit(operation, request)
 
+    async def child(
+        self,
+        saga: type[SagaWorkflow],
+        request: Any,
+        *,
+        id: str | None = None,
+        task_queue: str | None = None,
+    ) -> Any:
+        """Carry a whole saga out as one step, and return its result.
+
+        The child stays undoable until this saga closes: when this one turns round, what the child has done is undone
+        from the ledger, latest first like any step. What the child holds back until its commit is carried out after
+        the commit of this saga. Not undoable by a machine: what the child does irreversibly after its own pivot; a
+        person is asked.
+
+        Args:
+            saga: The child's class.
+            request: The argument of its ``run``.
+            id: Its workflow id, which it keeps for ever: prefer a business id. By default this run's id and the number
+                of the step.
+            task_queue: Whose workers run it; by default this run's own.
+
+        Raises:
+            ChildWorkflowError: It failed or was cancelled, and has undone itself; or it was ended from outside, and
+                what it left is cleared up when this saga turns round or commits.
+            WorkflowAlreadyStartedError: Its id is taken by an open run of somebody else's.
+            SagaUsageError: The class is no saga.
+        """
+        return await _saga(self).steps.child(saga, request, id=id, task_queue=task_queue)
+
+    def continue_as_new(self, request: Any) -> NoReturn:
+        """Go on in a new run, with an empty history and everything that must not be forgotten.
+
+        The stack, what is held back, the deadline and the pivot go with it. A cancellation that has been asked for
+        turns the saga round here and now. For a saga of very many steps; the class must know every operation on the
+        stack.
+
+        Args:
+            request: The argument of the next ``run``, which must say where to go on.
+
+        Raises:
+            SagaUsageError: A step is at work, a question is open, or there is too much to carry.
+        """
+        _saga(self).continue_as_new(request)
+
     # -- operators -------------------------------------------------------------------------------------------------
 
     @workflow.update(name=DECIDE_UPDATE, description="Answer a task of this run.")
@@ -198,13 +241,9 @@ def _saga(workflow_object: SagaWorkflow) -> Saga:
     saga = workflow_object.__dict__.get(_SAGA)
     if saga is None:
         cls = type(workflow_object)
-        saga = workflow_object.__dict__[_SAGA] = Saga(cls.__saga__, result_type=functools.partial(_result_type, cls))
+        saga = workflow_object.__dict__[_SAGA] = Saga(cls.__saga__, result_type=functools.partial(result_of, cls))
     assert isinstance(saga, Saga)  # noqa: S101 - for the type checker; the attribute is private
     return saga
-
-
-def _result_type(cls: type[SagaWorkflow]) -> Any:
-    return get_type_hints(cls.run).get("return", Any)  # type: ignore[attr-defined] # every workflow has one
 
 
 def _watched(run: Any) -> Any:

@@ -52,6 +52,7 @@ def start_action(
     return workflow.start_activity(
         operation.name,
         args=[step.request, token],
+        task_queue=step.task_queue,
         result_type=_done(operation),
         start_to_close_timeout=operation.timeout,
         schedule_to_close_timeout=budget,
@@ -68,6 +69,7 @@ def start_undo(
     return workflow.start_activity(
         operation.undo_name,
         args=[undo, token],
+        task_queue=step.task_queue,
         result_type=UndoEnded,
         start_to_close_timeout=operation.timeout,
         retry_policy=_RETRY,

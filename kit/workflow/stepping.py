@@ -6,18 +6,21 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any, Final
 
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
 from temporalio import workflow
 from temporalio.exceptions import ApplicationError, FailureError
 
-from kit.contract import Effect, FailureKind, Operation, Outcome
+from kit.contract import Effect, FailureDetails, FailureKind, Operation, Outcome
 from kit.telemetry import Event
+from kit.workflow import children
+from kit.workflow.definition import operation_named
 from kit.workflow.outcomes import REASON_CANCELLED, REASON_DEADLINE, read_failure
+from kit.workflow.parents import HeldBack
 from kit.workflow.people import Desk
 from kit.workflow.run import Run
 from kit.workflow.schedule import start_action
 from kit.workflow.settling import freeze, settled
-from kit.workflow.steps import Done, Phase, Step
+from kit.workflow.steps import Done, Phase, Step, UnreadableResult
 from kit.workflow.tasks import Choice
 from kit.workflow.telling import DEADLINE, INVALID
 
@@ -35,10 +38,15 @@ class Stepper:
     def __init__(self, run: Run, desk: Desk) -> None:
         self.run = run
         self.desk = desk
-        self.held_back: list[Step] = []
-        self._group = 0
+        self.held_back = [step for step in run.steps if step.phase is Phase.AFTER_COMMIT]
+        self._group = max((step.group for step in run.steps), default=0)
         self._at_work: dict[int, asyncio.Task[Any] | None] = {}
         self._failed: dict[int, BaseException] = {}
+
+    @property
+    def at_work(self) -> bool:
+        """Whether a step is at work."""
+        return bool(self._at_work)
 
     async def strays(self) -> None:
         """Wait for the steps that the body has started and not waited for.
@@ -114,6 +122,26 @@ class Stepper:
         self.held_back.append(self._push(operation, request, Phase.AFTER_COMMIT, group=0))
         self.run.refresh()
 
+    async def child(self, cls: type, request: Any, *, id: str | None, task_queue: str | None) -> Any:
+        """One step that is a saga of its own."""
+        self.boundary()
+        kind = children.type_of(cls)
+        self._group += 1
+        step = Step(
+            number=self.run.last + 1,
+            group=self._group,
+            operation=kind,
+            summary=f"{kind} {id}" if id else kind,
+            phase=Phase.FORWARD if self.run.forward else Phase.BODY,
+            key=id or f"{workflow.info().workflow_id}/{self.run.last + 1}",
+            request=request,
+            child=kind,
+            task_queue=task_queue,
+            started_at=workflow.now(),
+        )
+        self.run.push_child(step, cls)
+        return await self.take(step)
+
     def _push(self, operation: Operation[Any, Any], request: BaseModel, phase: Phase, *, group: int) -> Step:
         """Put a step on the stack: before it is scheduled, as data."""
         if not isinstance(request, operation.request):
@@ -127,7 +155,7 @@ class Stepper:
         except ValueError as error:
             raise _invalid(f"{operation.name}: {error}") from error
         step = Step(
-            number=len(self.run.steps) + 1,
+            number=self.run.last + 1,
             group=group,
             operation=operation.name,
             summary=operation.summary_for(request),
@@ -144,7 +172,7 @@ class Stepper:
         """Carry one step out, known to be at work until its outcome is known."""
         self._at_work[step.number] = asyncio.current_task()
         try:
-            return await self._carry_out(step)
+            return await (self._carry_out(step) if step.child is None else self._carry_out_child(step))
         except BaseException as error:  # kept for a body that forgot to wait for the step, and raised again
             self._failed[step.number] = error
             raise
@@ -188,6 +216,66 @@ class Stepper:
                     step.outcome = Outcome.DONE
                     step.result = self.desk.supplied(run.tasks[decision.task_id], decision)
             return self._stands(step)
+
+    async def _carry_out_child(self, step: Step) -> Any:
+        """Carry a child saga out. It cannot be tried again: its keys are used up once it has undone itself."""
+        run = self.run
+        self.boundary()
+        step.outcome = None
+        run.refresh()
+        cls = run.child(step)
+        running = asyncio.ensure_future(children.carry_out(cls, step, run))
+        stopped = await settled(running)
+        step.ended_at = workflow.now()
+        try:
+            ended = running.result()
+        except (FailureError, asyncio.CancelledError) as error:
+            step.failure = children.failure_of(step, error)
+            step.outcome, step.attempts = step.failure.outcome, 1
+            run.refresh()
+            if stopped:
+                raise asyncio.CancelledError from error
+            if step.phase is not Phase.FORWARD:
+                raise
+            await self._ask_about_child(step, step.failure, error)
+            return self._stands(step)
+        step.outcome, step.result, step.attempts = Outcome.DONE, ended.result, 1
+        run.stood_still(ended.waited)
+        self._take_over(step, cls, ended.held_back)
+        return self._stands(step)
+
+    async def _ask_about_child(self, step: Step, failure: FailureDetails, error: BaseException) -> None:
+        """Where the saga cannot turn round by itself a person says what becomes of it without the child."""
+        decision = await self.desk.about_child(step, failure)
+        if decision.choice is Choice.UNWIND:
+            self.run.turned = self.run.turned or error
+            self.run.forward = False
+            raise error
+        step.skipped = True
+        step.result = self.desk.supplied(self.run.tasks[decision.task_id], decision)
+
+    def _take_over(self, child: Step, cls: Any, held_back: Sequence[HeldBack]) -> None:
+        """Hold back what a child has held back until its parent's commit."""
+        for left in held_back:
+            operation = operation_named(left.operation, cls.__saga__)
+            if operation is None:
+                raise UnreadableResult(
+                    f"the child {child.key} leaves {left.operation!r} to this saga's commit, which no saga of this "
+                    "worker uses. Fix: run workers of the version that wrote it; the run waits and nothing is lost."
+                )
+            step = Step(
+                number=self.run.last + 1,
+                group=0,
+                operation=operation.name,
+                summary=left.summary,
+                phase=Phase.AFTER_COMMIT,
+                key=left.key,
+                request=TypeAdapter(operation.request).validate_python(left.request),
+                task_queue=left.task_queue or child.task_queue,
+                started_at=workflow.now(),
+            )
+            self.run.push(step, operation)
+            self.held_back.append(step)
 
     def _stands(self, step: Step) -> Any:
         """A step has its result: the pivot's makes the saga go forward only."""

@@ -62,6 +62,10 @@ class Step(BaseModel):
     started_at: datetime
     ended_at: datetime | None = None
     skipped: bool = False
+    child: str | None = None
+    """The workflow type, where the step is a saga of its own. Its ``key`` is the child's workflow id."""
+    task_queue: str | None = None
+    """Whose workers carry it out, where it is not the run's own."""
 
     @property
     def needs_undo(self) -> bool:

@@ -16,6 +16,7 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError
 
 from kit.contract import Outcome, UndoRequest
+from kit.workflow import children
 from kit.workflow.outcomes import read_failure
 from kit.workflow.people import Desk
 from kit.workflow.run import Run
@@ -44,6 +45,9 @@ def _may_go_on(run: Run, undos: Sequence[asyncio.Task[None]], siblings: Sequence
 
 
 async def _undo(run: Run, desk: Desk, step: Step) -> None:
+    if step.child is not None:
+        await children.undo(run, step)
+        return
     operation = run.operation(step)
     while True:
         step.undo = UndoState.RUNNING

@@ -164,8 +164,8 @@ async def test_continue_as_new_must_not_forget(server: WorkflowEnvironment, worl
     assert late.type == COMPENSATED
     assert late.summary.reason_code == "SagaUsageError"
     assert str(late.error) == (
-        "SagaCompensated: continue-as-new would forget the steps that must be undone or carried out after commit. "
-        "Undone: Book the flight of 1."
+        "SagaCompensated: workflow.continue_as_new would forget the steps that must be undone or carried out after "
+        "commit: use self.continue_as_new. Undone: Book the flight of 1."
     )
 
 
