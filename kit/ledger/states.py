@@ -29,6 +29,9 @@ class State(StrEnum):
     """The effect did not happen and never can: the undo came first, or found nothing."""
 
 
+REASON_LEFT = "left in place"
+"""Begins the reason of an effect that is ``DONE`` because a person decided against its undo."""
+
 SETTLED_STATES = frozenset({State.REFUSED, State.DONE, State.UNDONE, State.VOID})
 """States in which the ledger knows what is true in the world."""
 
@@ -84,6 +87,11 @@ class Entry:
     def sagas(self) -> tuple[str, ...]:
         """The sagas whose effect it is: the one that had it, and those that share it."""
         return (self.saga, *(share.saga for share in self.shared if not share.left))
+
+    @property
+    def left_in_place(self) -> bool:
+        """Whether a person decided against its undo."""
+        return self.state is State.DONE and self.reason is not None and self.reason.startswith(REASON_LEFT)
 
     def step_of(self, saga: str) -> int:
         """Which step of one of its `sagas` it is."""

@@ -1,4 +1,4 @@
-"""From connectors to Temporal activities: two per operation, and one for the decisions of people."""
+"""From connectors to Temporal activities: two per operation, one for the decisions of people, one for unwinds."""
 
 from __future__ import annotations
 
@@ -14,22 +14,24 @@ from kit.contract import Operation, Token, UndoRequest
 from kit.telemetry import CORRELATION_ID
 from kit.worker.attempt import Attempt
 from kit.worker.connector import Connector
+from kit.worker.effects import Remains
 from kit.worker.guard import Guard
 from kit.workflow import RECORD_ACTIVITY, DecisionRecord, Done, UndoEnded
+from kit.workflow.unwound import LIST_ACTIVITY, Effects, EffectsOf
 
 Served = dict[str, tuple[Operation[Any, Any], Connector]]
 """The connector that serves each operation, by the operation's name."""
 
 
 def activities_of(guard: Guard, served: Served) -> list[Callable[..., Any]]:
-    """The activities of a worker: every operation's action, the undo of each that has one, and the decisions."""
+    """The activities of a worker: every operation's action, the undo of each that has one, and the kit's own."""
     found: list[Callable[..., Any]] = []
     for operation, connector in served.values():
         found.append(_action(guard, operation, connector))
         if operation.has_undo:
             found.append(_undo(guard, operation, connector))
     if found:
-        found.append(_record(guard, served))
+        found += [_record(guard, served), _list(guard, served)]
     return found
 
 
@@ -59,6 +61,16 @@ def _record(guard: Guard, served: Served) -> Callable[..., Any]:
         await guard.record_decision(connector, operation, request, token, _begin(token))
 
     return _named(record, RECORD_ACTIVITY, [DecisionRecord, Token], type(None))
+
+
+def _list(guard: Guard, served: Served) -> Callable[..., Any]:
+    remains = Remains(guard.ledger, served)
+
+    @activity.defn(name=LIST_ACTIVITY)
+    async def list_effects(asks: list[EffectsOf]) -> list[Effects]:
+        return await remains.of(activity.client(), asks)
+
+    return list_effects
 
 
 def _begin(token: Token) -> Attempt:

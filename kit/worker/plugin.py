@@ -12,6 +12,7 @@ from typing import Any, Final
 import pydantic
 from temporalio import workflow
 from temporalio.client import WorkflowHistory
+from temporalio.common import VersioningBehavior
 from temporalio.contrib.opentelemetry import TracingInterceptor
 from temporalio.contrib.pydantic import PydanticPayloadConverter
 from temporalio.converter import DataConverter, DefaultPayloadConverter
@@ -29,9 +30,13 @@ from kit.worker.guard import Guard
 from kit.worker.payloads import ModelPayloadConverter
 from kit.worker.starting import StartInterceptor
 from kit.workflow import SagaWorkflow
+from kit.workflow.unwind import UnwindWorkflow
 
 DEFAULT_RETENTION: Final = timedelta(days=90)
 """How long settled rows stay in the ledger when nothing is said."""
+
+OWN_WORKFLOWS: Final[tuple[type, ...]] = (UnwindWorkflow,)
+"""What the kit brings to every worker that has connectors and workflows."""
 
 
 class ReliabilityPlugin(SimplePlugin):
@@ -44,8 +49,9 @@ class ReliabilityPlugin(SimplePlugin):
         )
         worker = Worker(client, task_queue="orders", workflows=[Checkout])  # the plugin brings the activities
 
-    It brings the connectors' activities, a pydantic data converter, the sandbox pass-through of the kit and of the
-    contracts' modules, and checks; it opens the ledger and the connectors with the worker and closes them after it.
+    It brings the connectors' activities, the kit's own workflows, a pydantic data converter, the sandbox pass-through
+    of the kit and of the contracts' modules, and checks; it opens the ledger and the connectors with the worker and
+    closes them after it.
     Conflicting settings are refused, not overridden.
 
     Args:
@@ -92,6 +98,7 @@ class ReliabilityPlugin(SimplePlugin):
             data_converter=_data_converter,
             interceptors=[StartInterceptor(), *([TracingInterceptor()] if tracing else [])],
             activities=activities,
+            workflows=self._with_own,
             workflow_runner=self._workflow_runner,
             # A request that does not validate is a failed workflow with a clear error, not a task retried for ever.
             workflow_failure_exception_types=[pydantic.ValidationError, KitError],
@@ -109,6 +116,7 @@ class ReliabilityPlugin(SimplePlugin):
             if issubclass(cls, SagaWorkflow):
                 self._check(cls)
                 _check_versioning(cls, config)
+        _version_own(config)
         return super().configure_worker(config)
 
     def _check(self, cls: type[SagaWorkflow]) -> None:
@@ -134,6 +142,11 @@ class ReliabilityPlugin(SimplePlugin):
                 f"({saga.deadline} + {saga.replay_window})",
                 fix="raise retention=, or shorten deadline= or replay_window=",
             )
+
+    def _with_own(self, workflows: Sequence[type] | None) -> Sequence[type]:
+        """A worker's workflows and the kit's own; none for one that only carries activities out."""
+        own = [cls for cls in OWN_WORKFLOWS if cls not in (workflows or ())]
+        return [*workflows, *own] if workflows and self._served else list(workflows or ())
 
     def _workflow_runner(self, runner: WorkflowRunner | None) -> WorkflowRunner:
         if runner is None:
@@ -202,6 +215,22 @@ def _check_versioning(cls: type[SagaWorkflow], config: WorkerConfig) -> None:
             "refuse every workflow task",
             fix="give the worker deployment_config=WorkerDeploymentConfig(..., use_worker_versioning=True), or drop "
             "versioning_behavior= from @workflow.defn",
+        )
+
+
+def _version_own(config: WorkerConfig) -> None:
+    """Pin the kit's own workflows where workers have versions: they cannot declare it, for others have none.
+
+    The worker's default says it for them. Where one of the service's own workflows relies on there being none, nothing
+    is changed: the SDK refuses that workflow.
+    """
+    deployment = config.get("deployment_config")
+    if deployment is None or not deployment.use_worker_versioning or deployment.default_versioning_behavior:
+        return
+    definitions = [workflow._Definition.from_class(cls) for cls in config.get("workflows") or ()]
+    if all(definition is not None and definition.versioning_behavior for definition in definitions):
+        config["deployment_config"] = dataclasses.replace(
+            deployment, default_versioning_behavior=VersioningBehavior.PINNED
         )
 
 

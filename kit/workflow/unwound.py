@@ -18,6 +18,9 @@ LIST_ACTIVITY: Final = "kit.list_effects"
 UNWIND_REFUSED: Final = "UnwindRefused"
 """Type of the application error that says: this run must not be unwound, or not now. Nothing has been undone."""
 
+CHILD_MEMO: Final = "kit.child_of"
+"""Memo of a saga that another saga runs as its child and undoes with itself: the parent's workflow id."""
+
 
 def unwind_id(saga: str) -> str:
     """The workflow id of the unwind of a workflow id: there is at most one at a time."""

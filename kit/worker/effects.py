@@ -1,0 +1,192 @@
+"""What closed runs have left behind: their effects by the ledgers of a service, and whether they may be undone.
+
+Two sources, and each says what the other cannot know. The ledgers have every effect with all that its undo needs, but a
+terminated run leaves the same rows as a completed one. How a run ended, and whether it has, is the server's word: it is
+asked about the one run (a description, which is never stale), not about what visibility has heard of it.
+
+A run is not to be unwound while somebody relies on its effects:
+
+- it is open, or a saga that it runs as its child is;
+- it is the child of a saga that is open, unless that saga itself asks;
+- only the effects of one chain of runs are asked for, and its workflow id was started again since: the keys are the
+  same, so the later runs were answered with the effects of the earlier ones.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Sequence
+from datetime import timedelta
+from typing import Any
+
+from pydantic import ValidationError
+from temporalio.client import Client, WorkflowExecution, WorkflowExecutionDescription, WorkflowExecutionStatus
+from temporalio.service import RPCError, RPCStatusCode
+
+from kit.contract import Operation, Outcome
+from kit.errors import OperationFailure
+from kit.ledger.protocol import Ledger
+from kit.ledger.states import Entry, State
+from kit.worker.connector import Connector
+from kit.worker.documents import load
+from kit.worker.work import LEASE_MARGIN
+from kit.workflow.unwound import CHILD_MEMO, Effects, EffectsOf, RecordedEffect
+
+_GONE = frozenset({State.VOID, State.UNDONE})
+"""States of an effect that is not there and never will be."""
+
+_CUT_OFF = frozenset({WorkflowExecutionStatus.TERMINATED, WorkflowExecutionStatus.TIMED_OUT})
+"""Ends that come without the run's knowing: its attempts go on for a while."""
+
+_LONGEST_UNKNOWN = timedelta(seconds=30)
+"""How long one attempt of an operation may take of which this worker knows nothing."""
+
+
+class Remains:
+    """Reads what runs have left behind.
+
+    Args:
+        ledger: The workers' ledger.
+        served: The connectors' operations; their own databases are ledgers, too.
+    """
+
+    def __init__(self, ledger: Ledger, served: dict[str, tuple[Operation[Any, Any], Connector]]) -> None:
+        self._served = served
+        databases = {id(c.database): c.database for _, c in served.values() if c.database is not None}
+        self._ledgers: tuple[Ledger, ...] = (ledger, *databases.values())
+        self._longest = max((operation.timeout for operation, _ in served.values()), default=_LONGEST_UNKNOWN)
+
+    async def of(self, client: Client, asks: Sequence[EffectsOf]) -> list[Effects]:
+        """What each of some runs has left behind.
+
+        Raises:
+            LedgerUnavailable: A ledger did not answer.
+            RPCError: The server did not.
+        """
+        return [await self._of(client, ask) for ask in asks]
+
+    async def _of(self, client: Client, ask: EffectsOf) -> Effects:
+        latest = await _describe(client, ask.saga)
+        runs: list[WorkflowExecution] = [latest] if latest is not None else []
+        refused = await _why_not(client, ask, latest)
+        effects, others = await self._effects(ask.saga, ask.run_id)
+        async for child in _children(client, ask.saga):
+            runs.append(child)
+            if child.status is WorkflowExecutionStatus.RUNNING:
+                refused = refused or f"its child saga {child.id!r} is open (run {child.run_id})"
+            found, _ = await self._effects(child.id, None)
+            effects += found
+        cut_off = [run.close_time for run in runs if run.status in _CUT_OFF and run.close_time is not None]
+        return Effects(
+            saga=ask.saga,
+            # The latest first. By the step's number what is held back until after the commit would seem to be earlier.
+            effects=sorted(effects, key=lambda effect: (effect.happened_at, effect.step), reverse=True),
+            quiet_at=max(cut_off) + self._longest + LEASE_MARGIN if cut_off else None,
+            refused=refused,
+            others=others,
+        )
+
+    async def _effects(self, saga: str, run_id: str | None) -> tuple[list[RecordedEffect], int]:
+        """The effects of a workflow id that are there, or may be; and how many of those are other runs'."""
+        rows: dict[str, Entry] = {}
+        for ledger in self._ledgers:
+            rows |= {row.key: row for row in await ledger.of_saga(saga) if row.state not in _GONE}
+        mine = [row for row in rows.values() if run_id in (None, _run_of(row, saga))]
+        return [self._effect(row, saga) for row in mine], len(rows) - len(mine)
+
+    def _effect(self, row: Entry, saga: str) -> RecordedEffect:
+        served = self._served.get(row.operation)
+        operation = None if served is None else served[0]
+        summary, problem = _read(operation, row)
+        # Not the state alone: of an undo that was begun the result may be known, and makes a tombstone impossible.
+        known = row.result is not None and row.state in (State.DONE, State.UNDOING)
+        return RecordedEffect(
+            key=row.key,
+            operation=row.operation,
+            undo=operation.undo_name if operation else "",
+            summary=summary,
+            saga=saga,
+            run_id=_run_of(row, saga),
+            step=row.step_of(saga),
+            correlation_id=row.correlation_id,
+            happened_at=row.first_claimed_at,
+            state=row.state.value,
+            outcome=Outcome.DONE if known else Outcome.UNKNOWN,
+            request=json.loads(row.request),
+            result=json.loads(row.result) if known and row.result is not None else None,
+            effect=operation.effect if operation else None,
+            once=operation.once if operation else None,
+            timeout=operation.timeout if operation else _LONGEST_UNKNOWN,
+            owner=operation.owner if operation else "",
+            runbook=operation.runbook if operation else None,
+            shared_with=tuple(other for other in row.sagas if other != saga),
+            kept=row.reason if row.left_in_place else None,
+            problem=problem,
+        )
+
+
+def _read(operation: Operation[Any, Any] | None, row: Entry) -> tuple[str, str | None]:
+    """An effect in a sentence, and what keeps this worker from undoing it."""
+    if operation is None:
+        return row.operation, f"no connector of this worker serves {row.operation!r}"
+    try:
+        request = operation.request.model_validate_json(row.request)
+        if row.result is not None:
+            load(operation, row.result)
+    except (ValidationError, OperationFailure) as error:
+        return operation.name, f"what was recorded does not fit the contract of this version: {error}"
+    return operation.summary_for(request), None
+
+
+def _run_of(row: Entry, saga: str) -> str:
+    """The first execution's run id under which a saga relies on an effect."""
+    return next((share.run_id for share in row.shared if share.saga == saga and not share.left), row.run_id)
+
+
+async def _why_not(client: Client, ask: EffectsOf, latest: WorkflowExecutionDescription | None) -> str | None:
+    """Why a run must not be unwound. One of which the server knows nothing any more closed long ago."""
+    if latest is None:
+        return None
+    if latest.status is WorkflowExecutionStatus.RUNNING:
+        return f"it is open (run {latest.run_id}): cancel or terminate it first"
+    first = latest.raw_info.first_run_id or latest.run_id
+    if ask.run_id not in (None, first):
+        return (
+            f"the workflow id was started again since (run {latest.run_id}), and keys name effects and not runs: "
+            "unwind the whole workflow id, without a run id"
+        )
+    parent = await latest.memo_value(CHILD_MEMO, None)
+    if parent is None or parent == ask.asked_by:
+        return None
+    above = await _describe(client, str(parent))
+    if above is not None and above.status is WorkflowExecutionStatus.RUNNING:
+        return f"it is the child of {parent!r}, which is open (run {above.run_id}) and undoes it with itself"
+    return None
+
+
+async def _describe(client: Client, workflow_id: str) -> WorkflowExecutionDescription | None:
+    """The latest run of a workflow id; ``None`` when the server does not remember one."""
+    try:
+        return await client.get_workflow_handle(workflow_id).describe()
+    except RPCError as error:
+        if error.status is RPCStatusCode.NOT_FOUND:
+            return None
+        raise
+
+
+async def _children(client: Client, saga: str) -> AsyncIterator[WorkflowExecution]:
+    """The sagas that a saga has run as its children, and theirs, one run of each workflow id: the latest."""
+    seen: set[str] = set()
+    waiting = [saga]
+    while waiting:
+        async for run in client.list_workflows(f"ParentWorkflowId = {quoted(waiting.pop())}"):
+            if run.id not in seen and await run.memo_value(CHILD_MEMO, None) is not None:
+                seen.add(run.id)
+                waiting.append(run.id)
+                yield run
+
+
+def quoted(text: str) -> str:
+    """A text as a visibility query has it."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
