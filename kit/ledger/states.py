@@ -29,7 +29,7 @@ class State(StrEnum):
     """The effect did not happen and never can: the undo came first, or found nothing."""
 
 
-REASON_LEFT = "left in place"
+LEFT_IN_PLACE = "left in place"
 """Begins the reason of an effect that is ``DONE`` because a person decided against its undo."""
 
 SETTLED_STATES = frozenset({State.REFUSED, State.DONE, State.UNDONE, State.VOID})
@@ -91,7 +91,7 @@ class Entry:
     @property
     def left_in_place(self) -> bool:
         """Whether a person decided against its undo."""
-        return self.state is State.DONE and self.reason is not None and self.reason.startswith(REASON_LEFT)
+        return self.state is State.DONE and self.reason is not None and self.reason.startswith(LEFT_IN_PLACE)
 
     def step_of(self, saga: str) -> int:
         """Which step of one of its `sagas` it is."""

@@ -7,7 +7,7 @@ from dataclasses import replace
 from kit.contract import OnceStrategy
 from kit.errors import LedgerUnavailable, OutcomeUnknown
 from kit.ledger.protocol import Ledger
-from kit.ledger.states import REASON_LEFT, Busy, Decide, State
+from kit.ledger.states import LEFT_IN_PLACE, Busy, Decide, State
 from kit.worker.documents import dump
 from kit.worker.failures import ledger_down
 from kit.worker.work import Work
@@ -41,7 +41,7 @@ async def record_decision(work: Work, record: DecisionRecord) -> None:
         result = await _result(work, record) if state is State.DONE else None
         if state is State.DONE and result is None:
             return work.done()
-        what = REASON_LEFT if record.undo and record.choice is Choice.SKIP else record.choice.value
+        what = LEFT_IN_PLACE if record.undo and record.choice is Choice.SKIP else record.choice.value
         entry = replace(work.entry(result=result), state=state, reason=f"{what} by {record.who}: {record.why}")
         verdict = await _ledger(work).apply(Decide(entry=entry, now=work.attempt.now))
     except LedgerUnavailable as error:
