@@ -22,6 +22,8 @@ class Event(StrEnum):
     RUN_DECIDED = "saga.decided"
     STEP_FAILED = "saga.step_failed"
     START_PREVENTED = "saga.start_prevented"
+    UNWIND_STARTED = "unwind.started"
+    UNWIND_ENDED = "unwind.ended"
     ATTEMPT_FAILED = "operation.attempt_failed"
     DUPLICATE_PREVENTED = "operation.duplicate_prevented"
     DOUBT_RESOLVED = "operation.doubt_resolved"
@@ -75,6 +77,7 @@ RUNS_PARKED: Final = Metric("kit_runs_parked", "Tasks put to a person", ("workfl
 STARTS_PREVENTED: Final = Metric(
     "kit_starts_prevented", "Second deliveries of a business event that found its first run", ("workflow_type",)
 )
+UNWINDS: Final = Metric("kit_unwinds", "Unwinds that ended, by whether an effect is left", ("result",))
 
 METRICS: Final = MappingProxyType(
     {
@@ -92,6 +95,7 @@ METRICS: Final = MappingProxyType(
             RUN_DURATION,
             RUNS_PARKED,
             STARTS_PREVENTED,
+            UNWINDS,
         )
     }
 )

@@ -31,7 +31,7 @@ from temporalio.common import RetryPolicy
 from temporalio.exceptions import ApplicationError
 
 from kit.contract import Operation, Token
-from kit.telemetry import Event
+from kit.telemetry import Event, count, names
 from kit.workflow.definition import SagaDefinition
 from kit.workflow.people import Desk
 from kit.workflow.run import Run
@@ -84,7 +84,7 @@ class UnwindWorkflow:
 
     async def _unwind(self, request: UnwindRequest) -> Unwound:
         run = self._run
-        run.log.info(Event.RUN_STARTED, **run.facts, who=request.who, why=request.why)
+        run.log.info(Event.UNWIND_STARTED, **run.facts, saga=request.saga, who=request.who, why=request.why)
         while True:
             found = await self._effects(request)
             if found.quiet_at is not None and workflow.now() < found.quiet_at:
@@ -95,6 +95,15 @@ class UnwindWorkflow:
                 break
             await undo_steps(run, self._desk, fresh)
         unwound = run.unwound()
+        run.log.info(
+            Event.UNWIND_ENDED,
+            **run.facts,
+            saga=request.saga,
+            undone=len(unwound.undone),
+            nothing=len(unwound.nothing),
+            left=len(unwound.left),
+        )
+        count(workflow.metric_meter(), names.UNWINDS, result="left" if unwound.left else "clean")
         close(run, Status.RESIDUE if unwound.left else Status.COMPENSATED)
         return unwound
 

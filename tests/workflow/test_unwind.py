@@ -6,15 +6,12 @@ import asyncio
 from typing import Any
 
 import pytest
-from temporalio.client import WorkflowFailureError
-from temporalio.exceptions import ApplicationError
 from temporalio.testing import WorkflowEnvironment
 
 from kit.ledger.states import State
-from kit.workflow import Choice
-from kit.workflow.unwound import UNWIND_REFUSED, UNWIND_WORKFLOW, UnwindRequest, Unwound, unwind_id
+from kit.workflow.unwound import UNWIND_WORKFLOW, UnwindRequest, Unwound, unwind_id
 from tests.workflow.scene import Run, Scene, scene
-from tests.workflow.world import Gate, World, declined, held, lost
+from tests.workflow.world import World
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.slow]
 
