@@ -10,13 +10,10 @@ import httpx
 
 from activities.payments import contract as payments
 from activities.payments.contract import Authorization, AuthorizePayment, Capture, CapturePayment
+from activities.stripe import StripeConnector, error_of, is_stored_breakdown
 from kit.contract import FailureKind, Token, Undo
-from kit.errors import OperationFailure, OutcomeUnknown, Refused
-from kit.worker.connector import Connector
+from kit.errors import OutcomeUnknown, Refused
 from kit.worker.context import current_call
-
-API_VERSION: Final = "2024-06-20"
-"""Sent with every request, so that the account's default cannot change what the connector reads."""
 
 SEARCH_LAG: Final = timedelta(minutes=5)
 """What is newer than this is listed, what is older is searched: search lags behind by up to a minute, by more
@@ -30,16 +27,8 @@ _TAKEN = ("succeeded",)
 _STILL_RUNNING = ("processing",)
 
 
-class StripePayments(Connector):
-    """Authorizes, voids, captures and refunds card payments.
-
-    Args:
-        http: A client for ``https://api.stripe.com`` that sends ``Authorization: Bearer <secret key>``; made
-            by `kit.worker.http_client`.
-    """
-
-    def __init__(self, http: httpx.AsyncClient) -> None:
-        self._http = http
+class StripePayments(StripeConnector):
+    """Authorizes, voids, captures and refunds card payments."""
 
     # -- authorize -------------------------------------------------------------------------------------------
 
@@ -64,7 +53,7 @@ class StripePayments(Connector):
         try:
             intent = await self._post("/v1/payment_intents", form, key=token.key)
         except httpx.HTTPStatusError as error:
-            if not _is_stored_breakdown(error) or (found := await self.find_authorization(request, token)) is None:
+            if not is_stored_breakdown(error) or (found := await self.find_authorization(request, token)) is None:
                 raise
             return found
 
@@ -89,7 +78,7 @@ class StripePayments(Connector):
         try:
             await self._post(f"/v1/payment_intents/{intent_id}/cancel", {"cancellation_reason": "abandoned"})
         except httpx.HTTPStatusError as error:
-            if _error_of(error).get("code") != "payment_intent_unexpected_state":
+            if error_of(error).get("code") != "payment_intent_unexpected_state":
                 raise
             # What an earlier attempt did is no failure: what counts is how the payment intent stands now.
             intent = await self._get(f"/v1/payment_intents/{intent_id}")
@@ -125,7 +114,7 @@ class StripePayments(Connector):
                 key=token.key,
             )
         except httpx.HTTPStatusError as error:
-            if not _is_stored_breakdown(error) or (found := await self.find_capture(request, token)) is None:
+            if not is_stored_breakdown(error) or (found := await self.find_capture(request, token)) is None:
                 raise
             return found
         return _captured(intent)
@@ -141,7 +130,7 @@ class StripePayments(Connector):
             # computed here could be outdated when it arrives.
             await self._post("/v1/refunds", {"payment_intent": intent["id"]})
         except httpx.HTTPStatusError as error:
-            if _error_of(error).get("code") != "charge_already_refunded":
+            if error_of(error).get("code") != "charge_already_refunded":
                 raise
 
     @payments.capture.probe
@@ -151,30 +140,6 @@ class StripePayments(Connector):
         if intent["status"] not in _TAKEN or await self._left_to_refund(intent) <= 0:
             return None
         return _captured(intent)
-
-    # -- failures --------------------------------------------------------------------------------------------
-
-    def classify(self, error: Exception) -> OperationFailure | None:
-        """Read Stripe's error body (https://docs.stripe.com/api/errors): a status alone tells too little."""
-        if not isinstance(error, httpx.HTTPStatusError):
-            return None
-        status = error.response.status_code
-        body = _error_of(error)
-        code = body.get("decline_code") or body.get("code")
-        message = str(body.get("message") or error)
-        if status == httpx.codes.CONFLICT:
-            # Another request under this key, or on this object, is running: it may have the effect, and may take its
-            # time. A conflict is given up after seconds; this is waited for like an outage.
-            return OutcomeUnknown(FailureKind.UNAVAILABLE, message, reason=code)
-        if body.get("type") == "idempotency_error":
-            return Refused(FailureKind.KEY_REUSED, message, reason=code)
-        if body.get("type") == "card_error" or status == httpx.codes.PAYMENT_REQUIRED:
-            return Refused(FailureKind.DECLINED, message, reason=code)
-        if code == "payment_intent_unexpected_state":
-            return Refused(FailureKind.CONFLICT, message, reason=code)
-        if status == httpx.codes.BAD_REQUEST and body:
-            return Refused(FailureKind.INVALID, message, reason=code)
-        return None
 
     # -- wire ------------------------------------------------------------------------------------------------
 
@@ -199,24 +164,6 @@ class StripePayments(Connector):
                 refunded += refund["amount"]
         return int(intent["amount_received"]) - refunded
 
-    async def _pages(self, path: str, query: Mapping[str, Any]) -> AsyncIterator[Mapping[str, Any]]:
-        page = await self._get(path, query)
-        while True:
-            for item in page["data"]:
-                yield item
-            if not page["has_more"]:
-                return
-            page = await self._get(path, {**query, "starting_after": page["data"][-1]["id"]})
-
-    async def _get(self, path: str, query: Mapping[str, Any] | None = None) -> Any:
-        reply = await self._http.get(path, params=query, headers={"Stripe-Version": API_VERSION})
-        return reply.raise_for_status().json()
-
-    async def _post(self, path: str, form: Mapping[str, str], *, key: str | None = None) -> Any:
-        headers = {"Stripe-Version": API_VERSION} | ({} if key is None else {"Idempotency-Key": key})
-        reply = await self._http.post(path, data=dict(form), headers=headers)
-        return reply.raise_for_status().json()
-
 
 def _now() -> datetime:
     """The server's time, where there is one: a worker's own clock may be wrong, and under time skipping it is."""
@@ -230,22 +177,3 @@ def _authorization(intent: Mapping[str, Any]) -> Authorization:
 
 def _captured(intent: Mapping[str, Any]) -> Capture:
     return Capture(payment_intent=intent["id"], charge=intent["latest_charge"], amount=intent["amount_received"])
-
-
-def _is_stored_breakdown(error: httpx.HTTPStatusError) -> bool:
-    """Whether Stripe repeats, under a key, that it broke down the first time (500s are stored, too).
-
-    It will say so as long as it remembers the key, whatever became of the first request: asking again is no use,
-    looking is (https://docs.stripe.com/api/idempotent_requests, https://docs.stripe.com/error-low-level#idempotency).
-    """
-    return error.response.is_server_error and error.response.headers.get("Idempotent-Replayed") == "true"
-
-
-def _error_of(error: httpx.HTTPStatusError) -> dict[str, Any]:
-    """The ``error`` object of Stripe's reply; empty when something else answered, such as a proxy."""
-    try:
-        body = error.response.json()
-    except ValueError:
-        return {}
-    found = body.get("error") if isinstance(body, dict) else None
-    return found if isinstance(found, dict) else {}

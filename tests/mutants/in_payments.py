@@ -7,6 +7,7 @@ from typing import Final
 from tests.mutants.seeding import Edit, Mutant
 
 _PATH: Final = "activities/payments/stripe.py"
+_WIRE: Final = "activities/stripe.py"
 
 _AUTHORIZE_POST: Final = 'await self._post("/v1/payment_intents", form, key=token.key)'
 _VOID: Final = """\
@@ -23,7 +24,7 @@ _REFUND_POST: Final = 'await self._post("/v1/refunds", {"payment_intent": intent
 _FIND: Final = "        async for intent in self._made_under(token.key):\n"
 _CAPTURE_FAILED: Final = """\
         except httpx.HTTPStatusError as error:
-            if not _is_stored_breakdown(error) or (found := await self.find_capture(request, token)) is None:
+            if not is_stored_breakdown(error) or (found := await self.find_capture(request, token)) is None:
 """
 
 
@@ -97,10 +98,10 @@ IN_PAYMENTS: Final = (
         story="A void that fails must not keep the saga waiting: whatever the provider says, it is done.",
         edits=(
             _edit(
-                '            if _error_of(error).get("code") != "payment_intent_unexpected_state":\n'
+                '            if error_of(error).get("code") != "payment_intent_unexpected_state":\n'
                 "                raise\n"
                 "            # What an earlier",
-                '            if _error_of(error).get("code") != "payment_intent_unexpected_state":\n'
+                '            if error_of(error).get("code") != "payment_intent_unexpected_state":\n'
                 "                return\n"
                 "            # What an earlier",
             ),
@@ -113,7 +114,7 @@ IN_PAYMENTS: Final = (
         story="The same for the refund.",
         edits=(
             _edit(
-                '            if _error_of(error).get("code") != "charge_already_refunded":\n                raise\n',
+                '            if error_of(error).get("code") != "charge_already_refunded":\n                raise\n',
                 "            return\n",
             ),
         ),
@@ -142,8 +143,8 @@ IN_PAYMENTS: Final = (
                 "await self._post(f\"/v1/payment_intents/{intent['id']}/cancel\", {})",
             ),
             _edit(
-                '            if _error_of(error).get("code") != "charge_already_refunded":\n                raise\n',
-                '            if _error_of(error).get("code") != "payment_intent_unexpected_state":\n'
+                '            if error_of(error).get("code") != "charge_already_refunded":\n                raise\n',
+                '            if error_of(error).get("code") != "payment_intent_unexpected_state":\n'
                 "                raise\n",
             ),
         ),
@@ -156,7 +157,7 @@ IN_PAYMENTS: Final = (
         edits=(
             _edit(_VOID, "        intent_id = undo.request.order_id\n        try:\n"),
             _edit(
-                '            if _error_of(error).get("code") != "payment_intent_unexpected_state":\n'
+                '            if error_of(error).get("code") != "payment_intent_unexpected_state":\n'
                 "                raise\n"
                 "            # What an earlier",
                 "            if error.response.status_code == httpx.codes.NOT_FOUND:\n"
@@ -236,7 +237,8 @@ IN_PAYMENTS: Final = (
         name="declined_is_an_outage",
         story="A 402 is read as 'unavailable', because the provider's status page was red that day.",
         edits=(
-            _edit(
+            Edit(
+                _WIRE,
                 "            return Refused(FailureKind.DECLINED, message, reason=code)\n",
                 "            return OutcomeUnknown(FailureKind.UNAVAILABLE, message, reason=code)\n",
             ),
@@ -248,7 +250,8 @@ IN_PAYMENTS: Final = (
         name="retries_below_the_guard",
         story="The connector tries a broken connection again by itself, each time as a new request.",
         edits=(
-            _edit(
+            Edit(
+                _WIRE,
                 "        reply = await self._http.post(path, data=dict(form), headers=headers)\n",
                 "        try:\n"
                 "            reply = await self._http.post(path, data=dict(form), headers=headers)\n"

@@ -8,6 +8,7 @@ It is a bare router on purpose: Starlette's application would answer a dropped c
     GET    /_control/effects?reference=  the record of effects
     GET    /_control/calls               the record of calls
     PUT    /_control/stock/{sku}         {"units": n}
+    PUT    /_control/subscriptions/{id}  {"account_id": "...", "price": "price_pro"}; the period began now, or "since"
     DELETE /_control                     forget everything
 """
 
@@ -18,12 +19,14 @@ from datetime import datetime
 from typing import Final
 
 import httpx
-from pydantic import BaseModel, ConfigDict, NonNegativeInt, TypeAdapter, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, NonNegativeInt, TypeAdapter, ValidationError
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 from starlette.routing import Route, Router
 from starlette.types import Receive, Scope, Send
 
+from kit.testing.sandbox.billing import Billing
+from kit.testing.sandbox.billing_routes import BillingRoutes
 from kit.testing.sandbox.exchange import ConnectionDropped, Exchange, Reply, Sleep
 from kit.testing.sandbox.faults import Fault
 from kit.testing.sandbox.http import response
@@ -50,8 +53,19 @@ class StockLevel(BaseModel):
     units: NonNegativeInt
 
 
-_CREATED: Final = re.compile(r"(?:created=|'created': )\d+")
-"""When a payment was made, as its object and its document say it."""
+class Subscribed(BaseModel):
+    """A subscription that a customer has taken out."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    account_id: str = Field(min_length=1)
+    price: str = "price_starter"
+    currency: str = "usd"
+    since: AwareDatetime | None = None
+
+
+_INSTANTS: Final = re.compile(r"(?:created|canceled_at|ended_at)(?:=|': )\d+")
+"""When something was made or ended, as its object and its document say it."""
 
 
 class SandboxApp:
@@ -73,12 +87,14 @@ class SandboxApp:
         self.webhook_secret = webhook_secret
         self.exchange = Exchange(journal=Journal(now=now), sleep=sleep)
         self.payments = Payments(self.exchange)
+        self.billing = Billing(self.exchange, self.payments)
         self.stock = Stock(self.exchange)
         self.webhooks = Webhooks(self.exchange, secret=webhook_secret)
         self.mailbox = Mailbox(self.exchange)
         self._router = Router(
             [
                 *PaymentRoutes(self.payments).routes(),
+                *BillingRoutes(self.billing).routes(),
                 *self.stock.routes(),
                 *self.webhooks.routes(),
                 *self._control_routes(),
@@ -98,6 +114,7 @@ class SandboxApp:
         self.exchange.script.clear()
         self.exchange.journal.clear()
         self.payments.clear()
+        self.billing.clear()
         self.stock.clear()
         self.webhooks.clear()
 
@@ -109,8 +126,9 @@ class SandboxApp:
         """
         effects = [effect.model_dump(exclude={"at"}) for effect in self.exchange.journal.effects()]
         script = [fault.model_dump() for fault in self.exchange.script.pending()]
-        told = repr((self.payments.state(), self.stock.state(), self.webhooks.state(), effects, script))
-        return _CREATED.sub("", told).encode()
+        providers = (self.payments, self.billing, self.stock, self.webhooks)
+        told = repr(([provider.state() for provider in providers], effects, script))
+        return _INSTANTS.sub("", told).encode()
 
     def _control_routes(self) -> list[Route]:
         return [
@@ -121,6 +139,7 @@ class SandboxApp:
             Route("/_control/effects", self._effects, methods=["GET"]),
             Route("/_control/calls", self._calls, methods=["GET"]),
             Route("/_control/stock/{sku:path}", self._set_stock, methods=["PUT"]),
+            Route("/_control/subscriptions/{id}", self._subscribe, methods=["PUT"]),
         ]
 
     async def _reset(self, _: HttpRequest) -> Response:
@@ -156,6 +175,17 @@ class SandboxApp:
             return _invalid(error)
         self.stock.set_level(http.path_params["sku"], level.units)
         return Response(status_code=204)
+
+    async def _subscribe(self, http: HttpRequest) -> Response:
+        try:
+            wanted = Subscribed.model_validate_json(await http.body())
+        except ValidationError as error:
+            return _invalid(error)
+        try:
+            made = self.billing.subscribe(http.path_params["id"], **wanted.model_dump())
+        except ValueError as error:
+            return response(Reply(422, {"error": "invalid", "details": str(error)}))
+        return response(Reply(201, made.wire()))
 
 
 class SandboxTransport(httpx.AsyncBaseTransport):

@@ -1,6 +1,7 @@
 """The client of the control endpoint: script faults, read the records."""
 
 import ssl
+from datetime import datetime
 from types import TracebackType
 from typing import Any, Literal, Self
 from urllib.parse import quote
@@ -88,6 +89,13 @@ class SandboxControl:
     async def set_stock(self, sku: str, *, units: int) -> None:
         """Say how many units of a sku are free to be reserved from now on."""
         await self._call("PUT", f"/_control/stock/{quote(sku, safe='')}", json={"units": units})
+
+    async def subscribe(
+        self, subscription_id: str, *, account_id: str, price: str = "price_starter", since: datetime | None = None
+    ) -> None:
+        """Make a subscription whose first period is paid; see `Billing.subscribe`."""
+        wanted = {"account_id": account_id, "price": price, "since": since.isoformat() if since else None}
+        await self._call("PUT", f"/_control/subscriptions/{quote(subscription_id, safe='')}", json=wanted)
 
     async def reset(self) -> None:
         """Forget every fault, effect, call and object."""

@@ -28,6 +28,7 @@ class Provider(StrEnum):
     """The external systems of the sandbox."""
 
     PAYMENTS = "payments"
+    BILLING = "billing"
     STOCK = "stock"
     WEBHOOKS = "webhooks"
     SMTP = "smtp"
@@ -41,6 +42,9 @@ class Operation(StrEnum):
     CANCEL = "cancel"
     REFUND = "refund"
     FIND = "find"
+    READ_SUBSCRIPTION = "read_subscription"
+    CHANGE_SUBSCRIPTION = "change_subscription"
+    CANCEL_SUBSCRIPTION = "cancel_subscription"
     RESERVE = "reserve"
     RELEASE = "release"
     LOOKUP = "lookup"
@@ -60,6 +64,11 @@ OPERATIONS: dict[Provider, tuple[Operation, ...]] = {
         Operation.CANCEL,
         Operation.REFUND,
         Operation.FIND,
+    ),
+    Provider.BILLING: (
+        Operation.READ_SUBSCRIPTION,
+        Operation.CHANGE_SUBSCRIPTION,
+        Operation.CANCEL_SUBSCRIPTION,
     ),
     Provider.STOCK: (Operation.RESERVE, Operation.RELEASE, Operation.LOOKUP),
     Provider.WEBHOOKS: (Operation.DELIVER,),

@@ -26,7 +26,7 @@ class PaymentIntent:
     @property
     def reference(self) -> str:
         """What the record of effects calls it."""
-        return self.metadata.get("order_id") or self.id
+        return self.metadata.get("order_id") or self.metadata.get("subscription_id") or self.id
 
     def wire(self) -> dict[str, Any]:
         """The payment intent as Stripe writes it, without the fields nobody here reads."""

@@ -1,7 +1,6 @@
 """The HTTP side of payments: paths, parameters and credentials (https://docs.stripe.com/api/payment_intents)."""
 
-from collections.abc import Awaitable, Callable, Collection
-from itertools import count
+from collections.abc import Mapping
 
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
@@ -9,16 +8,9 @@ from starlette.routing import Route
 
 from kit.testing.sandbox.exchange import Reply, Request
 from kit.testing.sandbox.faults import Operation, Provider
-from kit.testing.sandbox.http import caller_of, response
 from kit.testing.sandbox.payments import Payments
-from kit.testing.sandbox.stripe_wire import (
-    StripeError,
-    error_reply,
-    integer,
-    metadata_of,
-    parse_form,
-    search_clauses,
-)
+from kit.testing.sandbox.stripe_routes import StripeRoutes
+from kit.testing.sandbox.stripe_wire import StripeError, integer, metadata_of, search_clauses
 
 # What may be sent to each endpoint; other names are refused, as Stripe does.
 CREATE_PARAMS = frozenset({
@@ -31,12 +23,12 @@ CANCEL_PARAMS = frozenset({"cancellation_reason", "expand"})
 REFUND_PARAMS = frozenset({"amount", "metadata", "payment_intent", "reason", "expand"})
 
 
-class PaymentRoutes:
+class PaymentRoutes(StripeRoutes):
     """Stripe's endpoints over a `Payments`."""
 
     def __init__(self, payments: Payments) -> None:
+        super().__init__(payments.exchange, Provider.PAYMENTS)
         self._payments = payments
-        self._request_ids = count(1)
 
     def routes(self) -> list[Route]:
         """The routes, to be mounted at the root: Stripe's paths start with /v1."""
@@ -84,7 +76,7 @@ class PaymentRoutes:
         async def serve(request: Request) -> Reply:
             return await self._payments.serve(request, self._payments.retrieve(intent_id))
 
-        return await self._get(http, self._payments.reference(intent_id), serve)
+        return await self._get(http, Operation.FIND, self._payments.reference(intent_id), serve)
 
     async def _list(self, http: HttpRequest) -> Response:
         async def serve(request: Request) -> Reply:
@@ -94,7 +86,7 @@ class PaymentRoutes:
             execute = self._payments.list_intents(since, limit, after=params.get("starting_after"))
             return await self._payments.serve(request, execute)
 
-        return await self._get(http, "", serve)
+        return await self._get(http, Operation.FIND, "", serve)
 
     async def _search(self, http: HttpRequest) -> Response:
         query = http.query_params.get("query", "")
@@ -102,7 +94,7 @@ class PaymentRoutes:
         async def serve(request: Request) -> Reply:
             return await self._payments.serve(request, self._payments.search(search_clauses(query)))
 
-        return await self._get(http, _searched_for(query), serve)
+        return await self._get(http, Operation.FIND, _searched_for(query), serve)
 
     async def _list_refunds(self, http: HttpRequest) -> Response:
         intent_id = http.query_params.get("payment_intent")
@@ -110,55 +102,13 @@ class PaymentRoutes:
         async def serve(request: Request) -> Reply:
             return await self._payments.serve(request, self._payments.list_refunds(intent_id))
 
-        return await self._get(http, self._payments.reference(intent_id or ""), serve)
+        return await self._get(http, Operation.FIND, self._payments.reference(intent_id or ""), serve)
 
-    async def _post(
-        self,
-        http: HttpRequest,
-        operation: Operation,
-        allowed: Collection[str],
-        serve: Callable[[Request, dict[str, str]], Awaitable[Reply]],
-    ) -> Response:
-        body = await http.body()
-        request = self._request(http, operation, http.path_params.get("id", ""))
-        try:
-            _authenticate(http)
-            params = parse_form(http.headers.get("content-type", ""), body, allowed=allowed)
-            request = self._request(http, operation, self._about(http, params))
-            reply = await serve(request, params)
-        except StripeError as error:
-            reply = self._payments.exchange.answer(Provider.PAYMENTS, request, error.reply)
-        return self._response(reply)
-
-    async def _get(self, http: HttpRequest, reference: str, serve: Callable[[Request], Awaitable[Reply]]) -> Response:
-        request = self._request(http, Operation.FIND, reference)
-        try:
-            _authenticate(http)
-            reply = await serve(request)
-        except StripeError as error:
-            reply = self._payments.exchange.answer(Provider.PAYMENTS, request, error.reply)
-        return self._response(reply)
-
-    def _about(self, http: HttpRequest, params: dict[str, str]) -> str:
+    def _about(self, http: HttpRequest, params: Mapping[str, str]) -> str:
         intent_id = http.path_params.get("id") or params.get("payment_intent")
         if intent_id:
             return self._payments.reference(intent_id)
         return metadata_of(params).get("order_id", "")
-
-    @staticmethod
-    def _request(http: HttpRequest, operation: Operation, reference: str) -> Request:
-        return Request(operation, http.method, http.url.path, reference, caller_of(http))
-
-    def _response(self, reply: Reply) -> Response:
-        return response(reply, headers={"Request-Id": f"req_sandbox_{next(self._request_ids)}"})
-
-
-def _authenticate(http: HttpRequest) -> None:
-    scheme, _, key = http.headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not key.startswith("sk_test_"):
-        # The key itself is never repeated: credentials do not belong into logs.
-        message = "Invalid API Key provided: expected 'Authorization: Bearer sk_test_...'."
-        raise StripeError(error_reply(401, "invalid_request_error", message))
 
 
 def _searched_for(query: str) -> str:

@@ -67,7 +67,7 @@ class Payments:
 
     def create(self, params: Mapping[str, str], caller: Caller) -> Callable[[], Reply]:
         """`POST /v1/payment_intents`."""
-        _check_key(caller)
+        check_key(caller)
         amount = integer(params, "amount")
         currency = params.get("currency", "")
         if not (len(currency) == 3 and currency.isalpha()):
@@ -131,7 +131,7 @@ class Payments:
 
     def capture(self, intent_id: str, params: Mapping[str, str], caller: Caller) -> Callable[[], Reply]:
         """`POST /v1/payment_intents/{id}/capture`."""
-        _check_key(caller)
+        check_key(caller)
         intent = self.intent(intent_id)
         amount = integer(params, "amount_to_capture", default=intent.amount)
         if amount > intent.amount:
@@ -152,7 +152,7 @@ class Payments:
 
     def cancel(self, intent_id: str, params: Mapping[str, str], caller: Caller) -> Callable[[], Reply]:
         """`POST /v1/payment_intents/{id}/cancel`."""
-        _check_key(caller)
+        check_key(caller)
         intent = self.intent(intent_id)
         if "cancellation_reason" in params:
             choice(params, "cancellation_reason", _CANCELLATION_REASONS, default="")
@@ -172,7 +172,7 @@ class Payments:
 
     def refund(self, params: Mapping[str, str], caller: Caller) -> Callable[[], Reply]:
         """`POST /v1/refunds`."""
-        _check_key(caller)
+        check_key(caller)
         intent_id = params.get("payment_intent")
         if not intent_id:
             raise invalid("Missing required param: payment_intent.", code="parameter_missing", param="payment_intent")
@@ -213,6 +213,23 @@ class Payments:
             return Reply(200, page("list", "/v1/refunds", found))
 
         return execute
+
+    def taken(self, amount: int, currency: str, *, metadata: Mapping[str, str]) -> PaymentIntent:
+        """A payment from before: taken, and in no record of effects."""
+        intent = PaymentIntent(
+            id=f"pi_sandbox_{next(self._ids)}",
+            amount=amount,
+            currency=currency,
+            capture_method="automatic",
+            created=self._timestamp(),
+            status="succeeded",
+            payment_method="pm_card_visa",
+            metadata=dict(metadata),
+            amount_received=amount,
+            latest_charge=f"ch_sandbox_{next(self._ids)}",
+        )
+        self.intents[intent.id] = intent
+        return intent
 
     def intent(self, intent_id: str, *, status: int = 404) -> PaymentIntent:
         """The payment intent of that id.
@@ -304,7 +321,12 @@ class Payments:
         return int(self.exchange.journal.now().timestamp())
 
 
-def _check_key(caller: Caller) -> None:
+def check_key(caller: Caller) -> None:
+    """Refuse an idempotency key that is too long.
+
+    Raises:
+        StripeError: It is.
+    """
     key = caller.idempotency_key
     if key is not None and len(key) > MAX_KEY_LENGTH:
         raise StripeError(

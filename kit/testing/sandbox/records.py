@@ -26,6 +26,8 @@ class EffectKind(StrEnum):
     VOIDED = "voided"
     CAPTURED = "captured"
     REFUNDED = "refunded"
+    CANCELED = "canceled"
+    PLAN_CHANGED = "plan_changed"
     RESERVED = "reserved"
     RELEASED = "released"
     DELIVERED = "delivered"
@@ -42,7 +44,7 @@ class EffectRecord(BaseModel):
         amount: Minor units of `currency`, for payments.
         quantity: Units, for stock.
         live: Whether the effect stands now, not whether it stood once.
-        details: Facts of one provider: `sku`, `event_type`, `to`, `subject`, `text`.
+        details: Facts of one provider: `sku`, `event_type`, `to`, `subject`, `text`, `from`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -240,7 +242,8 @@ class Violation(BaseModel):
     message: str
 
 
-# What may stand once: the rule, and which details tell two legitimate effects of one reference apart.
+# What may stand once: the rule, and which details tell two legitimate effects of one reference apart. What its
+# provider can do only once (end a subscription) needs no rule.
 _ONCE: dict[EffectKind, tuple[ViolationRule, tuple[str, ...]]] = {
     EffectKind.CAPTURED: (ViolationRule.CHARGED_TWICE, ()),
     EffectKind.AUTHORIZED: (ViolationRule.HELD_TWICE, ()),
@@ -264,6 +267,8 @@ def violations(records: Iterable[EffectRecord]) -> tuple[Violation, ...]:
     found = []
     seen: Counter[tuple[ViolationRule, EffectKind, str, str]] = Counter()
     for record in live:
+        if record.kind not in _ONCE:
+            continue
         rule, keys = _ONCE[record.kind]
         what = ", ".join(f"{key} {record.details.get(key, '')!r}" for key in keys)
         seen[rule, record.kind, record.reference, what] += 1

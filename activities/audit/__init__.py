@@ -1,0 +1,1 @@
+"""The audit trail: records that are added and never changed."""

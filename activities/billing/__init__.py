@@ -1,0 +1,1 @@
+"""Billing: read, cancel and change subscriptions, refund what was not used."""

@@ -1,0 +1,1 @@
+"""Subscriptions: begin and finish their cancellation, in the service's own database."""
