@@ -12,6 +12,7 @@ from kit.contract.failure_map import (
     refused,
     unknown,
 )
+from kit.contract.invariant import Invariant, Keys, Listing, Page, Pair, Record, Repair, Scan, Severity
 from kit.contract.keys import fingerprint, format_key
 from kit.contract.model import Model
 from kit.contract.operation import Operation, Role
@@ -33,14 +34,23 @@ __all__ = [
     "FailureDetails",
     "FailureKind",
     "FailureMap",
+    "Invariant",
+    "Keys",
+    "Listing",
     "Model",
     "Once",
     "OnceStrategy",
     "Operation",
     "Outcome",
+    "Page",
+    "Pair",
     "RateLimit",
+    "Record",
+    "Repair",
     "Retry",
     "Role",
+    "Scan",
+    "Severity",
     "Token",
     "Transitions",
     "Undo",

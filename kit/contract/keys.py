@@ -112,6 +112,16 @@ def _parts(template: str) -> tuple[tuple[str, str | None], ...]:
     return tuple((literal, name) for literal, name, _, _ in Formatter().parse(template))
 
 
+def quoted(value: str) -> str:
+    """A value as it stands in a key: escaped, so that ("A:B", "C") and ("A", "B:C") do not meet in one key."""
+    return value.replace("%", "%25").replace(":", "%3A")
+
+
+def unquoted(value: str) -> str:
+    """A value of a key, as it was before `quoted`."""
+    return value.replace("%3A", ":").replace("%25", "%")
+
+
 def format_key(template: str, request: BaseModel, *, workflow_id: str) -> str:
     """Fill a template. A colon or percent sign in a value is written as in a URL: two requests never meet in one key.
 
@@ -130,8 +140,7 @@ def format_key(template: str, request: BaseModel, *, workflow_id: str) -> str:
         text = str(value.value if isinstance(value, Enum) else value)
         if not text:
             raise ValueError(f"the key {template!r} needs {name!r}, which is empty: {value!r}")
-        # Escaped, so that ("A:B", "C") and ("A", "B:C") do not meet in one key.
-        parts.append(text.replace("%", "%25").replace(":", "%3A"))
+        parts.append(quoted(text))
     key = "".join(parts)
     if len(key) > MAX_KEY_LENGTH:
         raise ValueError(f"the key {key!r} is {len(key)} characters long; at most {MAX_KEY_LENGTH} are allowed")

@@ -33,6 +33,8 @@ class Event(StrEnum):
     UNDO_STUCK = "operation.undo_stuck"
     CIRCUIT_OPENED = "dependency.circuit_opened"
     CIRCUIT_CLOSED = "dependency.circuit_closed"
+    FINDING = "reconciliation.finding"
+    RECONCILED = "reconciliation.ended"
 
 
 DURATION: Final = "duration"
@@ -78,6 +80,12 @@ STARTS_PREVENTED: Final = Metric(
     "kit_starts_prevented", "Second deliveries of a business event that found its first run", ("workflow_type",)
 )
 UNWINDS: Final = Metric("kit_unwinds", "Unwinds that ended, by whether an effect is left", ("result",))
+FINDINGS: Final = Metric(
+    "kit_findings", "What reconciliations found, by what became of it", ("invariant", "severity", "standing")
+)
+INVARIANTS_CHECKED: Final = Metric(
+    "kit_invariants_checked", "Invariants that reconciliations checked, by result", ("invariant", "severity", "result")
+)
 
 METRICS: Final = MappingProxyType(
     {
@@ -96,6 +104,8 @@ METRICS: Final = MappingProxyType(
             RUNS_PARKED,
             STARTS_PREVENTED,
             UNWINDS,
+            FINDINGS,
+            INVARIANTS_CHECKED,
         )
     }
 )

@@ -11,11 +11,13 @@ import structlog
 from temporalio import activity
 
 from kit.contract import Operation, Token, UndoRequest
+from kit.ledger.protocol import Ledger
 from kit.telemetry import CORRELATION_ID
 from kit.worker.attempt import Attempt
 from kit.worker.connector import Connector
 from kit.worker.effects import Remains
 from kit.worker.guard import Guard
+from kit.worker.looking import looking
 from kit.workflow import RECORD_ACTIVITY, DecisionRecord, Done, UndoEnded
 from kit.workflow.unwound import LIST_ACTIVITY, Effects, EffectsOf
 
@@ -31,8 +33,14 @@ def activities_of(guard: Guard, served: Served) -> list[Callable[..., Any]]:
         if operation.has_undo:
             found.append(_undo(guard, operation, connector))
     if found:
-        found += [_record(guard, served), _list(guard, served)]
+        found += [_record(guard, served), _list(guard, served), *looking(_ledgers(guard, served))]
     return found
+
+
+def _ledgers(guard: Guard, served: Served) -> list[Ledger]:
+    """Where the effects of a worker have their rows: the service's ledger, and those in its own databases."""
+    databases = {id(found): found for _, connector in served.values() if (found := connector.database) is not None}
+    return [guard.ledger, *databases.values()]
 
 
 def _action(guard: Guard, operation: Operation[Any, Any], connector: Connector) -> Callable[..., Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from typing import Any, Final
@@ -29,7 +29,7 @@ from kit.worker.context import elapsed
 from kit.worker.guard import Guard
 from kit.worker.payloads import ModelPayloadConverter
 from kit.worker.starting import StartInterceptor
-from kit.workflow import SagaWorkflow
+from kit.workflow import ReconciliationWorkflow, SagaWorkflow
 from kit.workflow.unwind import UnwindWorkflow
 
 DEFAULT_RETENTION: Final = timedelta(days=90)
@@ -116,25 +116,15 @@ class ReliabilityPlugin(SimplePlugin):
             if issubclass(cls, SagaWorkflow):
                 self._check(cls)
                 _check_versioning(cls, config)
+            if issubclass(cls, ReconciliationWorkflow):
+                reconciliation = cls.__reconciliation__
+                self._check_served(f"reconciliation {reconciliation.name!r}", reconciliation.operations)
         _version_own(config)
         return super().configure_worker(config)
 
     def _check(self, cls: type[SagaWorkflow]) -> None:
         saga = cls.__saga__
-        for name, operation in saga.operations.items():
-            if name not in self._served:
-                known = ", ".join(sorted(self._served)) or "none"
-                raise DefinitionError(
-                    f"saga {saga.name!r}",
-                    rule=f"it uses {name!r}, which no connector of this worker serves (served: {known})",
-                    fix="give the plugin the connector that serves it",
-                )
-            if self._served[name][0] is not operation:
-                raise DefinitionError(
-                    f"saga {saga.name!r}",
-                    rule=f"its {name!r} is not the operation that {type(self._served[name][1]).__name__} serves",
-                    fix="import the one contract in both places",
-                )
+        self._check_served(f"saga {saga.name!r}", saga.operations)
         if self._served and self._retention < saga.deadline + saga.replay_window:
             raise DefinitionError(
                 f"saga {saga.name!r}",
@@ -142,6 +132,22 @@ class ReliabilityPlugin(SimplePlugin):
                 f"({saga.deadline} + {saga.replay_window})",
                 fix="raise retention=, or shorten deadline= or replay_window=",
             )
+
+    def _check_served(self, subject: str, operations: Mapping[str, Operation[Any, Any]]) -> None:
+        for name, operation in operations.items():
+            if name not in self._served:
+                known = ", ".join(sorted(self._served)) or "none"
+                raise DefinitionError(
+                    subject,
+                    rule=f"it uses {name!r}, which no connector of this worker serves (served: {known})",
+                    fix="give the plugin the connector that serves it",
+                )
+            if self._served[name][0] is not operation:
+                raise DefinitionError(
+                    subject,
+                    rule=f"its {name!r} is not the operation that {type(self._served[name][1]).__name__} serves",
+                    fix="import the one contract in both places",
+                )
 
     def _with_own(self, workflows: Sequence[type] | None) -> Sequence[type]:
         """A worker's workflows and the kit's own; none for one that only carries activities out."""

@@ -1,6 +1,9 @@
 """The base workflows: what makes effects safe on the workflow's side. Deterministic."""
 
 from kit.workflow.definition import SagaDefinition, Use
+from kit.workflow.findings import RECONCILIATION_QUERY, Finding, ReconciliationReport, Standing
+from kit.workflow.reconciliation import ReconciliationWorkflow
+from kit.workflow.reconciling import ReconciliationRequest
 from kit.workflow.saga import SagaWorkflow
 from kit.workflow.schedule import RECORD_ACTIVITY
 from kit.workflow.steps import Done, Phase, Source, Step, UndoEnded, UndoState
@@ -23,6 +26,7 @@ __all__ = [
     "DECIDE_UPDATE",
     "INVALID",
     "PARKED_MEMO",
+    "RECONCILIATION_QUERY",
     "RECORD_ACTIVITY",
     "RESIDUE",
     "RUN_TIMEOUT",
@@ -32,11 +36,16 @@ __all__ = [
     "Decision",
     "DecisionRecord",
     "Done",
+    "Finding",
     "Phase",
+    "ReconciliationReport",
+    "ReconciliationRequest",
+    "ReconciliationWorkflow",
     "RunSummary",
     "SagaDefinition",
     "SagaWorkflow",
     "Source",
+    "Standing",
     "Status",
     "Step",
     "Task",

@@ -10,6 +10,7 @@ from temporalio import workflow
 from temporalio.common import RetryPolicy
 
 from kit.contract import Operation, Token, UndoRequest
+from kit.workflow.findings import FIND_RUNS_ACTIVITY, FindRuns, RunOfEffect
 from kit.workflow.steps import Done, Step, UndoEnded
 from kit.workflow.tasks import DecisionRecord
 
@@ -22,6 +23,8 @@ _RETRY: Final = RetryPolicy(
 """Used only where the guard could not speak (a lost worker). It counts attempts and ends them; there is no cap here."""
 
 _RECORD_TIMEOUT: Final = timedelta(seconds=10)
+
+_LOOK_TIMEOUT: Final = timedelta(seconds=30)
 
 _CANCEL: Final = workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED
 """An attempt at work is never left behind: its outcome is waited for before anything is undone."""
@@ -88,4 +91,18 @@ def start_record(record: DecisionRecord, token: Token) -> workflow.ActivityHandl
         retry_policy=_RETRY,
         cancellation_type=_CANCEL,
         summary=f"Record the decision of {record.who}: {record.choice.value} {record.operation}",
+    )
+
+
+def start_find_runs(asked: FindRuns, *, budget: timedelta) -> workflow.ActivityHandle[list[RunOfEffect]]:
+    """Schedule the question which runs had some effects."""
+    return workflow.start_activity(
+        FIND_RUNS_ACTIVITY,
+        args=[asked],
+        result_type=list[RunOfEffect],
+        start_to_close_timeout=_LOOK_TIMEOUT,
+        schedule_to_close_timeout=budget,
+        retry_policy=_RETRY,
+        cancellation_type=_CANCEL,
+        summary=f"Find the runs of {len(asked.keys)} effects",
     )

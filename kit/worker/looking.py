@@ -1,0 +1,79 @@
+"""Which runs had an effect, and how they stand: asked by reconciliations before they call anything wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from temporalio import activity
+from temporalio.client import Client, WorkflowExecutionDescription, WorkflowExecutionStatus
+from temporalio.service import RPCError, RPCStatusCode
+
+from kit.ledger.protocol import Ledger
+from kit.workflow.findings import FIND_RUNS_ACTIVITY, FindRuns, RunOfEffect
+from kit.workflow.unwound import CHILD_MEMO, unwind_id
+
+UNKNOWN: Final = "unknown"
+"""How a run stands that the cluster does not know any more."""
+
+
+def looking(ledgers: Sequence[Ledger]) -> list[Callable[..., Any]]:
+    """The activities of a worker that look at runs; ``ledgers`` are all in which its effects may have their rows."""
+
+    @activity.defn(name=FIND_RUNS_ACTIVITY)
+    async def find_runs(asked: FindRuns) -> list[RunOfEffect]:
+        """The run of each key that a ledger knows."""
+        found: list[RunOfEffect] = []
+        known: dict[str, tuple[str, bool]] = {}
+        client = activity.client()
+        for key in dict.fromkeys(asked.keys):
+            for ledger in ledgers:
+                row = await ledger.get(key)
+                if row is None:
+                    continue
+                for saga in row.sagas:
+                    if saga not in known:
+                        known[saga] = await _stands(client, saga)
+                saga = next((saga for saga in row.sagas if known[saga][1]), row.saga)
+                status, is_open = known.get(saga) or await _stands(client, saga)
+                found.append(
+                    RunOfEffect(
+                        key=key,
+                        operation=row.operation,
+                        state=row.state.value,
+                        workflow_id=saga,
+                        status=status,
+                        open=is_open,
+                    )
+                )
+                break
+        return found
+
+    return [find_runs]
+
+
+async def _stands(client: Client, workflow_id: str) -> tuple[str, bool]:
+    """How the latest run of an id stands, and whether anybody is still at work on its effects.
+
+    That may be its unwind, or the saga whose child it is and that undoes it with itself.
+    """
+    own = await _describe(client, workflow_id)
+    if own is None:
+        status, is_open = UNKNOWN, False
+    else:
+        status = UNKNOWN if own.status is None else own.status.name.lower()
+        is_open = own.status is WorkflowExecutionStatus.RUNNING
+        parent = await own.memo_value(CHILD_MEMO, None)
+        if parent is not None and not is_open:
+            _, is_open = await _stands(client, str(parent))
+    unwind = await _describe(client, unwind_id(workflow_id))
+    return status, is_open or (unwind is not None and unwind.status is WorkflowExecutionStatus.RUNNING)
+
+
+async def _describe(client: Client, workflow_id: str) -> WorkflowExecutionDescription | None:
+    try:
+        return await client.get_workflow_handle(workflow_id).describe()
+    except RPCError as error:
+        if error.status is RPCStatusCode.NOT_FOUND:
+            return None
+        raise

@@ -1,0 +1,462 @@
+"""One run of a reconciliation.
+
+For each two systems that invariants are about:
+
+1. *Read* both, page by page, and match records by id (`kit.workflow.comparing`). What breaks a rule is a suspect.
+2. *Look* at each suspect again, by its id: first which runs had an effect on it, then what both systems say. While a
+   run is open it is in flight. What has changed so lately that it may not show yet is looked at again once the systems
+   have settled. What then breaks the rule is a finding.
+3. *Repair* what the rule can decide, each under a key of the ledger, unless there are too many. Look again: what a
+   repair did not mend is a finding still.
+4. *Ask* about the rest: one question for each invariant, however many findings it has.
+
+The order within a look matters. A run that ends between the two questions has been called open, and is left to the next
+reconciliation; asked the other way round, it would be called closed with what it had not yet done.
+
+What a run has read, found and done is its `Progress`: durable as the workflow is, and taken along when it continues as
+new. A worker that dies costs the page that was being read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from pydantic import BaseModel, ConfigDict, Field
+from temporalio import workflow
+from temporalio.exceptions import ActivityError, ApplicationError
+
+from kit.contract import Invariant, Keys, Listing, Model, Operation, Outcome, Page, Pair, Scan, Token
+from kit.telemetry import CORRELATION_MEMO, Event, count, names, workflow_log
+from kit.workflow.comparing import Comparison, Side, pairs_of, suspects
+from kit.workflow.findings import (
+    Compared,
+    Finding,
+    FindRuns,
+    ReconciliationReport,
+    RepairMade,
+    RunOfEffect,
+    Standing,
+    checked,
+)
+from kit.workflow.outcomes import read_failure
+from kit.workflow.reporting import markdown
+from kit.workflow.schedule import start_action, start_find_runs
+from kit.workflow.steps import Phase, Step
+
+UNKNOWN_INVARIANT: Final = "UnknownInvariant"
+"""Type of the application error of a request for an invariant that there is not. Released strings never change."""
+
+MOST_SUSPECTS: Final = 1000
+"""How many ids of two systems are looked at again in one run. More are counted; that many are an incident."""
+
+MOST_LOOKS: Final = 5
+"""How often an id is looked at that keeps changing."""
+
+BATCH: Final = 20
+"""How many ids are asked for at once."""
+
+BUDGET: Final = timedelta(minutes=10)
+"""How long one page, look or repair may take with all its attempts, holds and outages. Then the run says that it could
+not check, or not repair, and goes on."""
+
+PAGES_A_RUN: Final = 500
+"""After so many pages it continues as new at the latest: about 3,500 events."""
+
+
+class Progress(BaseModel):
+    """How far a reconciliation has come: all it needs to go on.
+
+    Attributes:
+        report: What it has found and done.
+        pair: Which two systems are at work, by their place.
+        comparison: How far they have been read.
+        suspects: The ids that break a rule as they were read, and when that was seen first.
+        steps: How many operations were carried out, for their tokens.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    report: ReconciliationReport
+    pair: int = 0
+    comparison: Comparison = Field(default_factory=Comparison)
+    suspects: dict[str, datetime] = Field(default_factory=dict)
+    steps: int = 0
+
+
+class ReconciliationRequest(Model):
+    """What a reconciliation is asked for.
+
+    Attributes:
+        invariants: Their names; empty for all that the workflow has.
+        repair: Whether it repairs, and asks about the rest; else it only looks.
+        at_most: How many repairs of each kind it makes, where that is to differ from what the rules say.
+        calls_a_minute: How often it asks a system for anything: pages, looks and repairs together.
+        page_size: How many records it asks for at once.
+        who: Who wants it.
+        why: And why.
+        progress: Set by a run that continues as new; not by anybody else.
+    """
+
+    invariants: tuple[str, ...] = ()
+    repair: bool = True
+    at_most: int | None = Field(default=None, ge=0)
+    calls_a_minute: int = Field(default=120, gt=0)
+    page_size: int = Field(default=100, gt=0, le=1000)
+    who: str = Field(default="schedule", min_length=1)
+    why: str = Field(default="scheduled", min_length=1)
+    progress: Progress | None = None
+
+
+class Reconciliation:
+    """One run.
+
+    Args:
+        invariants: All that the workflow has.
+        request: What is asked for.
+    """
+
+    def __init__(self, invariants: Sequence[Invariant], request: ReconciliationRequest) -> None:
+        known = {each.name: each for each in invariants}
+        if missing := [name for name in request.invariants if name not in known]:
+            raise ApplicationError(
+                f"there is no invariant {missing[0]!r}; there are: {', '.join(map(repr, known))}",
+                type=UNKNOWN_INVARIANT,
+                non_retryable=True,
+            )
+        self.invariants = tuple(known[name] for name in request.invariants or known)
+        self.request = request
+        self.progress = request.progress or Progress(report=_begun(self.invariants, request))
+        self._log = workflow_log()
+        self._pages = 0
+        self._free_at = workflow.now()
+
+    @property
+    def _correlation_id(self) -> str:
+        return str(workflow.memo_value(CORRELATION_MEMO, workflow.info().workflow_id, type_hint=str))
+
+    @property
+    def _facts(self) -> dict[str, Any]:
+        return {"correlation_id": self._correlation_id}
+
+    async def report_all(self) -> ReconciliationReport:
+        """Compare every two systems, and report."""
+        progress, groups = self.progress, list(_groups(self.invariants))
+        while progress.pair < len(groups):
+            await self._reconcile(groups[progress.pair])
+            progress.pair += 1
+            progress.comparison, progress.suspects = Comparison(), {}
+            self._show()
+        progress.report.ended_at = workflow.now()
+        self._tell()
+        return progress.report
+
+    async def _reconcile(self, rules: Sequence[Invariant]) -> None:
+        """Two systems, and all the rules about them."""
+        try:
+            await self._read(rules)
+            found = await self._look(rules, self.progress.suspects)
+        except ActivityError as error:
+            failure = read_failure("", error)
+            self._unchecked(rules, f"{failure.operation or 'a look-up'}: {failure.kind} ({failure.reason})")
+            return
+        except ValueError as error:
+            self._unchecked(rules, str(error))
+            return
+        for rule in rules:
+            mine = [finding for finding in found if finding.invariant == rule.name]
+            if self.request.repair:
+                mine = await self._repair(rule, mine)
+            self._keep(rule, mine)
+
+    # -- reading ---------------------------------------------------------------------------------------------------
+
+    async def _read(self, rules: Sequence[Invariant]) -> None:
+        """Read two systems to their end."""
+        progress, comparison = self.progress, self.progress.comparison
+        listings = {Side.LEFT: rules[0].left, Side.RIGHT: rules[0].right}
+        while (side := comparison.next) is not None:
+            self._continue_as_new()
+            scan = Scan(after=comparison.cursor(side).after, limit=self.request.page_size)
+            page = await self._ask(listings[side].pages, scan)
+            self._suspect(suspects(rules, comparison.take(side, page)))
+            self._pages += 1
+        self._suspect(suspects(rules, comparison.rest()))
+        progress.report.compared.append(
+            Compared(
+                left=rules[0].left.name,
+                right=rules[0].right.name,
+                left_pages=comparison.left.pages,
+                left_records=comparison.left.records,
+                right_pages=comparison.right.pages,
+                right_records=comparison.right.records,
+                suspects=len(progress.suspects),
+            )
+        )
+
+    def _suspect(self, keys: Iterable[str]) -> None:
+        known = self.progress.suspects
+        for key in keys:
+            if key in known:
+                continue
+            if len(known) < MOST_SUSPECTS:
+                known[key] = workflow.now()
+            else:
+                self.progress.report.dropped += 1
+
+    def _continue_as_new(self) -> None:
+        """Go on with a fresh history, where this one grows long."""
+        if self._pages and (self._pages >= PAGES_A_RUN or workflow.info().is_continue_as_new_suggested()):
+            workflow.continue_as_new(self.request.model_copy(update={"progress": self.progress}))
+
+    # -- looking ---------------------------------------------------------------------------------------------------
+
+    async def _look(self, rules: Sequence[Invariant], keys: dict[str, datetime]) -> list[Finding]:
+        """Ask both systems about some ids until what they say has settled."""
+        found: dict[tuple[str, str], Finding] = {}
+        waiting = dict(keys)
+        for last in (False,) * (MOST_LOOKS - 1) + (True,):
+            due: dict[str, datetime] = {}
+            for batch in _batches(list(waiting), BATCH):
+                for key in batch:
+                    for rule in rules:
+                        found.pop((rule.name, key), None)
+                for finding, settled_at in await self._look_at(rules, batch, keys):
+                    found[finding.invariant, finding.key] = finding
+                    if finding.standing is Standing.FOUND and settled_at > finding.seen_at:
+                        due[finding.key] = max(settled_at, due.get(finding.key, settled_at))
+                        if last:
+                            finding.standing, finding.reason = Standing.IN_FLIGHT, "it changes faster than it settles"
+            if not due:
+                break
+            waiting = {key: keys[key] for key in due}
+            if not last:
+                await workflow.sleep(max(due.values()) - workflow.now())
+        return list(found.values())
+
+    async def _look_at(
+        self, rules: Sequence[Invariant], keys: Sequence[str], first: dict[str, datetime]
+    ) -> list[tuple[Finding, datetime]]:
+        """What breaks a rule now, and from when on that counts."""
+        runs = await self._runs([effect for rule in rules for key in keys for effect in rule.effect_keys(key)])
+        left = await self._ask(rules[0].left.again, Keys(keys=tuple(keys)))
+        right = await self._ask(rules[0].right.again, Keys(keys=tuple(keys)))
+        now = workflow.now()
+        found = []
+        for pair in pairs_of(keys, left.records, right.records):
+            for rule in rules:
+                if (text := rule.check(pair)) is None:
+                    continue
+                had = tuple(runs[effect] for effect in rule.effect_keys(pair.key) if effect in runs)
+                finding = Finding(
+                    invariant=rule.name,
+                    key=pair.key,
+                    text=text,
+                    pair=pair,
+                    seen_at=now,
+                    first_seen_at=first[pair.key],
+                    runs=had,
+                )
+                if open_run := next((run for run in had if run.open), None):
+                    finding.standing = Standing.IN_FLIGHT
+                    finding.reason = f"run {open_run.workflow_id} is open"
+                found.append((finding, _changed_at(pair, first[pair.key]) + rule.settle))
+        return found
+
+    async def _runs(self, keys: Sequence[str]) -> dict[str, RunOfEffect]:
+        """The runs that had the effects of some keys."""
+        if not keys:
+            return {}
+        found: list[RunOfEffect] = await start_find_runs(FindRuns(keys=tuple(keys)), budget=BUDGET)
+        return {run.key: run for run in found}
+
+    # -- repairing -------------------------------------------------------------------------------------------------
+
+    async def _repair(self, rule: Invariant, found: list[Finding]) -> list[Finding]:
+        """Repair what the rule decides, and look whether it helped. The findings that are left have a reason."""
+        wrong = [finding for finding in found if finding.standing is Standing.FOUND]
+        decided = [(finding, request) for finding in wrong if (request := _repair_of(rule, finding.pair)) is not None]
+        most = self._most(rule)
+        for finding in wrong:
+            finding.reason = "no rule decides what to do about it"
+        if len(decided) > most:
+            for finding, _ in decided:
+                finding.reason = f"{len(decided)} repairs of this kind at once, and at most {most} are made unasked"
+            return found
+        tried: dict[str, Finding] = {}
+        for finding, request in decided:
+            if rule.repair is not None:
+                finding.repair = await self._mend(rule.repair.operation, request)
+                finding.reason = f"its repair left it {finding.repair.outcome} ({finding.repair.reason})"
+                if finding.repair.outcome is Outcome.DONE:
+                    tried[finding.key] = finding
+        if not tried:
+            return found
+        await workflow.sleep(rule.settle)
+        try:
+            still = {finding.key: finding for finding in await self._look_again(rule, tried)}
+        except ActivityError as error:
+            why = read_failure("", error)
+            for finding in tried.values():
+                finding.reason = f"it was repaired, and could not be looked at again: {why.kind} ({why.reason})"
+            return found
+        for key, finding in tried.items():
+            if key in still:
+                finding.text, finding.pair, finding.seen_at = still[key].text, still[key].pair, still[key].seen_at
+                finding.reason = "it was repaired, and does not hold all the same"
+            else:
+                finding.standing, finding.reason = Standing.REPAIRED, None
+        return found
+
+    async def _look_again(self, rule: Invariant, tried: dict[str, Finding]) -> list[Finding]:
+        """Which of the repaired ids still break their rule."""
+        found = []
+        for batch in _batches(list(tried), BATCH):
+            first = {key: tried[key].first_seen_at for key in batch}
+            found += [finding for finding, _ in await self._look_at((rule,), batch, first)]
+        return found
+
+    def _most(self, rule: Invariant) -> int:
+        if self.request.at_most is not None:
+            return self.request.at_most
+        return 0 if rule.repair is None else rule.repair.at_most
+
+    async def _mend(self, operation: Operation[Any, Any], request: BaseModel) -> RepairMade:
+        """Carry one repair out; that it failed is said, not raised."""
+        key = operation.key_for(request, workflow_id=workflow.info().workflow_id)
+        try:
+            await self._carry_out(operation, request, key=key)
+        except ActivityError as error:
+            failure = read_failure(operation.name, error)
+            return RepairMade(operation=operation.name, key=key, outcome=failure.outcome, reason=failure.reason)
+        return RepairMade(operation=operation.name, key=key, outcome=Outcome.DONE)
+
+    # -- operations ------------------------------------------------------------------------------------------------
+
+    async def _ask(self, operation: Operation[Any, Page], request: BaseModel) -> Page:
+        """Ask a system."""
+        page: Page = await self._carry_out(operation, request, key="")
+        return page
+
+    async def _carry_out(self, operation: Operation[Any, Any], request: BaseModel, *, key: str) -> Any:
+        """Carry an operation out, not more often than at the rate that was asked for."""
+        await self._wait_for_turn()
+        self.progress.steps += 1
+        info = workflow.info()
+        step = Step(
+            number=self.progress.steps,
+            group=self.progress.steps,
+            operation=operation.name,
+            summary=operation.summary_for(request),
+            phase=Phase.BODY,
+            key=key,
+            request=request,
+            started_at=workflow.now(),
+        )
+        token = Token(
+            key=key,
+            correlation_id=self._correlation_id,
+            workflow_id=info.workflow_id,
+            run_id=info.first_execution_run_id,
+            step=step.number,
+        )
+        done = await start_action(operation, step, token, budget=BUDGET)
+        return done.result
+
+    async def _wait_for_turn(self) -> None:
+        now = workflow.now()
+        if self._free_at > now:
+            await workflow.sleep(self._free_at - now)
+        self._free_at = max(self._free_at, now) + timedelta(minutes=1) / self.request.calls_a_minute
+
+    # -- telling ---------------------------------------------------------------------------------------------------
+
+    def _unchecked(self, rules: Sequence[Invariant], why: str) -> None:
+        asked = {rule.name for rule in rules}
+        for each in self.progress.report.invariants:
+            if each.invariant in asked:
+                each.unchecked = why
+
+    def _keep(self, rule: Invariant, found: Sequence[Finding]) -> None:
+        """Put findings into the report, and count them."""
+        report = self.progress.report
+        entry = next(each for each in report.invariants if each.invariant == rule.name)
+        for finding in found:
+            entry.findings[finding.standing] = entry.findings.get(finding.standing, 0) + 1
+            count(
+                workflow.metric_meter(),
+                names.FINDINGS,
+                invariant=rule.name,
+                severity=rule.severity.value,
+                standing=finding.standing.value,
+            )
+            self._log.warning(
+                Event.FINDING,
+                **self._facts,
+                invariant=rule.name,
+                key=finding.key,
+                text=finding.text,
+                standing=finding.standing.value,
+                reason=finding.reason,
+            )
+        report.findings.extend(found)
+
+    def _tell(self) -> None:
+        """Say how it ended."""
+        report = self.progress.report
+        for each in report.invariants:
+            result = "unchecked" if each.unchecked else "holds" if each.holds else "violated"
+            count(
+                workflow.metric_meter(),
+                names.INVARIANTS_CHECKED,
+                invariant=each.invariant,
+                severity=each.severity.value,
+                result=result,
+            )
+        self._log.info(
+            Event.RECONCILED,
+            **self._facts,
+            holds=report.holds,
+            findings=len(report.findings),
+            repaired=sum(finding.standing is Standing.REPAIRED for finding in report.findings),
+            unchecked=[each.invariant for each in report.invariants if each.unchecked],
+        )
+        self._show()
+
+    def _show(self) -> None:
+        workflow.set_current_details(markdown(self.progress.report))
+
+
+def _begun(invariants: Iterable[Invariant], request: ReconciliationRequest) -> ReconciliationReport:
+    return ReconciliationReport(
+        workflow_id=workflow.info().workflow_id,
+        who=request.who,
+        why=request.why,
+        repairing=request.repair,
+        started_at=workflow.now(),
+        invariants=[checked(each) for each in invariants],
+    )
+
+
+def _groups(invariants: Sequence[Invariant]) -> Iterator[tuple[Invariant, ...]]:
+    """The invariants about the same two systems, together: these are read once for all of them."""
+    seen: list[tuple[Listing, Listing]] = []
+    for each in invariants:
+        if (each.left, each.right) not in seen:
+            seen.append((each.left, each.right))
+            yield tuple(rule for rule in invariants if (rule.left, rule.right) == (each.left, each.right))
+
+
+def _batches(keys: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    for start in range(0, len(keys), size):
+        yield keys[start : start + size]
+
+
+def _changed_at(pair: Pair, first_seen: datetime) -> datetime:
+    """When a pair came to stand as it does; when it was seen first, where the systems keep no record of that."""
+    return max((record.since for record in (*pair.left, *pair.right) if record.since), default=first_seen)
+
+
+def _repair_of(rule: Invariant, pair: Pair) -> BaseModel | None:
+    return None if rule.repair is None else rule.repair.request(pair)
