@@ -21,8 +21,8 @@ from kit.contract import (
     not_started,
 )
 
-Text = Annotated[str, Field(min_length=1, max_length=500)]
-"""The value of a field. The CRM cannot tell an empty one from none: none it is."""
+Text = Annotated[str, Field(min_length=1, max_length=65_536)]
+"""The value of a field; HubSpot takes as much. It cannot tell an empty one from none: none it is."""
 
 CRM: Final = Dependency(
     name="crm",

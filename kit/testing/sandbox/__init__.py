@@ -1,8 +1,8 @@
-"""Sandbox providers: payments, stock, a webhook receiver and e-mail, on real sockets, failing on command.
+"""Sandbox providers: payments, stock, a webhook receiver, e-mail, a CRM, tickets, entitlements and enrichment.
 
-They speak real wire formats and keep their own record of what they did, which is the oracle of every test and
-of the demo. Faults are scripted call by call through an HTTP control endpoint, so the code under test can
-live in another process, and be killed.
+On real sockets, failing on command. They speak real wire formats and keep their own record of what they did, which is
+the oracle of every test and of the demo. Faults are scripted call by call through an HTTP control endpoint, so the
+code under test can live in another process, and be killed.
 
     async with Sandbox.start() as sandbox:
         await sandbox.control.fault(Operation.CAPTURE, FaultKind.DROP_REPLY, match="ORDER-1")

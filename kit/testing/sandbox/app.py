@@ -16,7 +16,7 @@ import asyncio
 import re
 from collections.abc import Callable
 from datetime import datetime
-from typing import Final
+from typing import Final, Protocol
 
 import httpx
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, NonNegativeInt, TypeAdapter, ValidationError
@@ -27,6 +27,10 @@ from starlette.types import Receive, Scope, Send
 
 from kit.testing.sandbox.billing import Billing
 from kit.testing.sandbox.billing_routes import BillingRoutes
+from kit.testing.sandbox.crm import Crm
+from kit.testing.sandbox.crm_routes import CrmRoutes
+from kit.testing.sandbox.enrichment import Enrichments
+from kit.testing.sandbox.entitlements import Entitlements
 from kit.testing.sandbox.exchange import ConnectionDropped, Exchange, Reply, Sleep
 from kit.testing.sandbox.faults import Fault
 from kit.testing.sandbox.http import response
@@ -35,6 +39,7 @@ from kit.testing.sandbox.payments import Payments
 from kit.testing.sandbox.records import CallRecord, EffectRecord, Journal, utc_now
 from kit.testing.sandbox.smtp import Mailbox
 from kit.testing.sandbox.stock import Stock
+from kit.testing.sandbox.tickets import Tickets
 from kit.testing.sandbox.webhooks import Webhooks
 
 # "sandbox-sandbox-sandbox!" in base64, as Standard Webhooks writes secrets. It protects nothing.
@@ -68,6 +73,16 @@ _INSTANTS: Final = re.compile(r"(?:created|canceled_at|ended_at)(?:=|': )\d+")
 """When something was made or ended, as its object and its document say it."""
 
 
+class _Provider(Protocol):
+    """A provider that remembers."""
+
+    def clear(self) -> None:
+        """Forget everything."""
+
+    def state(self) -> tuple[object, ...]:
+        """All that later answers depend on."""
+
+
 class SandboxApp:
     """All providers of one sandbox, sharing one script of faults and one journal; an ASGI application.
 
@@ -91,12 +106,30 @@ class SandboxApp:
         self.stock = Stock(self.exchange)
         self.webhooks = Webhooks(self.exchange, secret=webhook_secret)
         self.mailbox = Mailbox(self.exchange)
+        self.crm = Crm(self.exchange)
+        self.tickets = Tickets(self.exchange)
+        self.entitlements = Entitlements(self.exchange)
+        self.enrichment = Enrichments(self.exchange)
+        self._providers: tuple[_Provider, ...] = (
+            self.payments,
+            self.billing,
+            self.stock,
+            self.webhooks,
+            self.crm,
+            self.tickets,
+            self.entitlements,
+            self.enrichment,
+        )
         self._router = Router(
             [
                 *PaymentRoutes(self.payments).routes(),
                 *BillingRoutes(self.billing).routes(),
                 *self.stock.routes(),
                 *self.webhooks.routes(),
+                *CrmRoutes(self.crm).routes(),
+                *self.tickets.routes(),
+                *self.entitlements.routes(),
+                *self.enrichment.routes(),
                 *self._control_routes(),
             ]
         )
@@ -113,10 +146,8 @@ class SandboxApp:
         """Forget every fault, effect, call and object."""
         self.exchange.script.clear()
         self.exchange.journal.clear()
-        self.payments.clear()
-        self.billing.clear()
-        self.stock.clear()
-        self.webhooks.clear()
+        for provider in self._providers:
+            provider.clear()
 
     def state(self) -> bytes:
         """All that later answers and the record of effects depend on: equal states answer equally.
@@ -126,8 +157,7 @@ class SandboxApp:
         """
         effects = [effect.model_dump(exclude={"at"}) for effect in self.exchange.journal.effects()]
         script = [fault.model_dump() for fault in self.exchange.script.pending()]
-        providers = (self.payments, self.billing, self.stock, self.webhooks)
-        told = repr(([provider.state() for provider in providers], effects, script))
+        told = repr(([provider.state() for provider in self._providers], effects, script))
         return _INSTANTS.sub("", told).encode()
 
     def _control_routes(self) -> list[Route]:

@@ -32,6 +32,10 @@ class Provider(StrEnum):
     STOCK = "stock"
     WEBHOOKS = "webhooks"
     SMTP = "smtp"
+    CRM = "crm"
+    TICKETS = "tickets"
+    ENTITLEMENTS = "entitlements"
+    ENRICHMENT = "enrichment"
 
 
 class Operation(StrEnum):
@@ -50,6 +54,18 @@ class Operation(StrEnum):
     LOOKUP = "lookup"
     DELIVER = "deliver"
     SEND = "send"
+    READ_COMPANY = "read_company"
+    WRITE_COMPANY = "write_company"
+    ARCHIVE_COMPANY = "archive_company"
+    LIST_COMPANIES = "list_companies"
+    SEARCH_COMPANIES = "search_companies"
+    OPEN_TICKET = "open_ticket"
+    READ_TICKET = "read_ticket"
+    UPDATE_TICKET = "update_ticket"
+    SEARCH_TICKETS = "search_tickets"
+    READ_ENTITLEMENT = "read_entitlement"
+    CHANGE_ENTITLEMENT = "change_entitlement"
+    ENRICH = "enrich"
 
     @property
     def provider(self) -> Provider:
@@ -73,6 +89,21 @@ OPERATIONS: dict[Provider, tuple[Operation, ...]] = {
     Provider.STOCK: (Operation.RESERVE, Operation.RELEASE, Operation.LOOKUP),
     Provider.WEBHOOKS: (Operation.DELIVER,),
     Provider.SMTP: (Operation.SEND,),
+    Provider.CRM: (
+        Operation.READ_COMPANY,
+        Operation.WRITE_COMPANY,
+        Operation.ARCHIVE_COMPANY,
+        Operation.LIST_COMPANIES,
+        Operation.SEARCH_COMPANIES,
+    ),
+    Provider.TICKETS: (
+        Operation.OPEN_TICKET,
+        Operation.READ_TICKET,
+        Operation.UPDATE_TICKET,
+        Operation.SEARCH_TICKETS,
+    ),
+    Provider.ENTITLEMENTS: (Operation.READ_ENTITLEMENT, Operation.CHANGE_ENTITLEMENT),
+    Provider.ENRICHMENT: (Operation.ENRICH,),
 }
 
 

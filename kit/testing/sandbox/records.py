@@ -4,8 +4,9 @@ Every provider writes its own record. The code under test never does, so the rec
 customer was charged twice is decided here, from what the providers did, and from nothing the kit believes.
 
 An effect is *live* while it stands in the world: an authorization until it is voided or captured, a capture
-until it is refunded in full, a reservation until it is released. What cannot be taken back (a delivered
-webhook, a sent message) stays live. Records of reversals (`voided`, `released`, `refunded`) are never live.
+until it is refunded in full, a reservation until it is released, a written value until another one is written over
+it. What cannot be taken back (a delivered webhook, a sent message) stays live. Records of reversals (`voided`,
+`released`, `refunded`, `archived`, `closed`) are never live.
 """
 
 from collections import Counter
@@ -32,6 +33,12 @@ class EffectKind(StrEnum):
     RELEASED = "released"
     DELIVERED = "delivered"
     SENT = "sent"
+    CREATED = "created"
+    UPDATED = "updated"
+    ARCHIVED = "archived"
+    OPENED = "opened"
+    CLOSED = "closed"
+    ENTITLED = "entitled"
 
 
 class EffectRecord(BaseModel):
@@ -44,7 +51,8 @@ class EffectRecord(BaseModel):
         amount: Minor units of `currency`, for payments.
         quantity: Units, for stock.
         live: Whether the effect stands now, not whether it stood once.
-        details: Facts of one provider: `sku`, `event_type`, `to`, `subject`, `text`, `from`.
+        details: Facts of one provider: `sku`, `event_type`, `to`, `subject`, `text`, `from`; in the CRM and of
+            entitlements what was written, and under `was_...` what it was written over.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -230,6 +238,7 @@ class ViolationRule(StrEnum):
     RESERVED_TWICE = "reserved_twice"
     DELIVERED_TWICE = "delivered_twice"
     SENT_TWICE = "sent_twice"
+    OPENED_TWICE = "opened_twice"
 
 
 class Violation(BaseModel):
@@ -250,6 +259,7 @@ _ONCE: dict[EffectKind, tuple[ViolationRule, tuple[str, ...]]] = {
     EffectKind.RESERVED: (ViolationRule.RESERVED_TWICE, ("sku",)),
     EffectKind.DELIVERED: (ViolationRule.DELIVERED_TWICE, ("event_type",)),
     EffectKind.SENT: (ViolationRule.SENT_TWICE, ("to", "subject")),
+    EffectKind.OPENED: (ViolationRule.OPENED_TWICE, ("subject",)),
 }
 
 

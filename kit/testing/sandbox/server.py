@@ -55,7 +55,8 @@ class Sandbox:
     """A sandbox that is running.
 
     Attributes:
-        url: The base URL of every HTTP provider; payments are below /v1, stock below /stock.
+        url: The base URL of every HTTP provider; payments are below /v1, stock below /stock, the CRM
+            below /crm, tickets below /api.
         webhook_url: Where the fulfilment webhook is received.
         control: Scripts faults and reads the records, over HTTP like everybody else.
         app: The providers themselves, for tests that live in the same process.

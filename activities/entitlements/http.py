@@ -1,0 +1,84 @@
+"""Entitlements by the entitlement service's HTTP interface, which writes by state and version."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+from activities.entitlements import contract as entitlements
+from activities.entitlements.contract import ChangeEntitlement, Entitlement, ReadEntitlement
+from kit.contract import FailureKind, Token, Undo
+from kit.errors import Refused
+from kit.worker.connector import Connector
+
+
+class HttpEntitlements(Connector):
+    """Reads and changes what accounts may use.
+
+    Every write names the version it replaces, and leaves the key behind by which it was made: whoever is refused for
+    the version can see whether it was itself that changed it.
+
+    Args:
+        http: A client for the service; made by `kit.worker.http_client`.
+    """
+
+    def __init__(self, http: httpx.AsyncClient) -> None:
+        self._http = http
+
+    @entitlements.read.action
+    async def read(self, request: ReadEntitlement, token: Token) -> Entitlement:
+        """What the account may use now."""
+        return _entitlement(await self._get(request.account_id))
+
+    @entitlements.change.action
+    async def change(self, request: ChangeEntitlement, token: Token) -> Entitlement:
+        """Write the plan over the version that was read, and over no other."""
+        written = await self._put(request.account_id, request.plan, version=request.before.version, key=token.key)
+        if written is not None:
+            return _entitlement(written)
+        if (found := await self.find(request, token)) is not None:
+            return found
+        raise Refused(
+            FailureKind.CONFLICT,
+            f"the entitlement of {request.account_id!r} is not at version {request.before.version} any more",
+            reason="another_version",
+        )
+
+    @entitlements.change.compensation
+    async def put_back(self, undo: Undo[ChangeEntitlement, Entitlement], token: Token) -> None:
+        """Write the plan that was there over the version that was written; what came after that is not ours."""
+        account, version = undo.request.account_id, undo.result.version
+        await self._put(account, undo.request.before.plan, version=version, key=token.key)
+
+    @entitlements.change.probe
+    async def find(self, request: ChangeEntitlement, token: Token) -> Entitlement | None:
+        """The entitlement, if it is as the change under this key has left it."""
+        found = await self._get(request.account_id)
+        return _entitlement(found) if found["changed_by"] == token.key else None
+
+    async def _get(self, account_id: str) -> dict[str, Any]:
+        reply = await self._http.get(_path(account_id))
+        found: dict[str, Any] = reply.raise_for_status().json()
+        return found
+
+    async def _put(self, account_id: str, plan: str, *, version: int, key: str) -> dict[str, Any] | None:
+        """Write a plan; ``None`` when the entitlement has another version."""
+        reply = await self._http.put(
+            _path(account_id),
+            json={"plan": plan, "changed_by": key},
+            headers={"If-Match": f'"{version}"'},
+        )
+        if reply.status_code == httpx.codes.PRECONDITION_FAILED:
+            return None
+        written: dict[str, Any] = reply.raise_for_status().json()
+        return written
+
+
+def _path(account_id: str) -> str:
+    return f"/v1/entitlements/{quote(account_id, safe='')}"
+
+
+def _entitlement(body: dict[str, Any]) -> Entitlement:
+    return Entitlement(account_id=body["account_id"], plan=body["plan"], version=body["version"])
