@@ -56,7 +56,8 @@ class HttpEntitlements(Connector):
     async def find(self, request: ChangeEntitlement, token: Token) -> Entitlement | None:
         """The entitlement, if it is as the change under this key has left it."""
         found = await self._get(request.account_id)
-        return _entitlement(found) if found["changed_by"] == token.key else None
+        ours = found["changed_by"] == token.key and found["version"] == request.before.version + 1
+        return _entitlement(found) if ours else None
 
     async def _get(self, account_id: str) -> dict[str, Any]:
         reply = await self._http.get(_path(account_id))

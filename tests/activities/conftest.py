@@ -27,8 +27,7 @@ async def sandbox() -> AsyncIterator[Sandbox]:
 @pytest.fixture
 async def http(sandbox: Sandbox) -> AsyncIterator[httpx.AsyncClient]:
     """A client made as a worker makes it, with the sandbox's credentials."""
-    options: dict[str, Any] = {"headers": {"Authorization": "Bearer sk_test_sandbox"}, "trust_env": False}
-    async with http_client(sandbox.url, timeout=timedelta(seconds=2), verify=NO_TLS, **options) as client:
+    async with client_of(sandbox, Authorization="Bearer sk_test_sandbox") as client:
         yield client
 
 
@@ -37,6 +36,12 @@ async def refused_http() -> AsyncIterator[httpx.AsyncClient]:
     """A client of a port where nobody listens."""
     async with http_client("http://127.0.0.1:9", trust_env=False, verify=NO_TLS) as client:
         yield client
+
+
+def client_of(sandbox: Sandbox, **headers: str) -> httpx.AsyncClient:
+    """A client made as a worker makes it."""
+    options: dict[str, Any] = {"headers": headers, "trust_env": False, "verify": NO_TLS}
+    return http_client(sandbox.url, timeout=timedelta(seconds=2), **options)
 
 
 async def live(sandbox: Sandbox, *kinds: EffectKind) -> int:

@@ -32,7 +32,7 @@ UNIQUE: Final = "account_id"
 PROPERTIES: Final = frozenset(
     {UNIQUE, "name", "domain", "email", "plan", "status", "support_tier", "industry", "employees", "enrichment"}
 )
-"""What is defined in this account. HubSpot refuses values of other properties."""
+"""What is defined in an account at first. HubSpot refuses values of other properties."""
 
 SEARCH_LAG: Final = timedelta(seconds=30)
 """How far the search is behind. HubSpot speaks of moments, and promises nothing."""
@@ -65,6 +65,7 @@ class Crm:
     def __init__(self, exchange: Exchange) -> None:
         self.exchange = exchange
         self.companies: dict[str, Company] = {}
+        self.defined = set(PROPERTIES)
         self.index = SearchIndex(exchange.journal.now, lag=SEARCH_LAG)
         # Never restarted, so that an id from before a reset means nothing after it.
         self._ids = count(1)
@@ -73,12 +74,13 @@ class Crm:
     def clear(self) -> None:
         """Forget every company."""
         self.companies.clear()
+        self.defined = set(PROPERTIES)
         self.index.clear()
 
     def state(self) -> tuple[object, ...]:
         """All that later answers depend on."""
         companies = [(one.id, one.properties, one.written_by) for one in self.companies.values()]
-        return (companies, self.index.state(), repr(self._ids), repr(self._writes))
+        return (companies, sorted(self.defined), self.index.state(), repr(self._ids), repr(self._writes))
 
     def company(self, company_id: str, *, by: str = "hs_object_id") -> Company | None:
         """The company of an id, or of a value of the unique property."""
@@ -107,7 +109,7 @@ class Crm:
         def execute() -> Reply:
             results, errors = [], []
             for one in inputs:
-                unknown = sorted(set(one["properties"]) - PROPERTIES)
+                unknown = sorted(one["properties"].keys() - self.defined)
                 if unknown:
                     errors.append(error_body("VALIDATION_ERROR", f"Property {unknown[0]!r} does not exist"))
                     continue
@@ -124,7 +126,7 @@ class Crm:
         """`PATCH /crm/v3/objects/companies/{id}`."""
 
         def execute() -> Reply:
-            unknown = sorted(set(properties) - PROPERTIES)
+            unknown = sorted(properties.keys() - self.defined)
             if unknown:
                 return Reply(400, error_body("VALIDATION_ERROR", f"Property {unknown[0]!r} does not exist"))
             found = self.company(company_id, by=by)

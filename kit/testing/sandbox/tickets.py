@@ -127,6 +127,8 @@ class Tickets:
         found = self.tickets.get(number)
         if found is None:
             return _not_found()
+        if found["status"] == "closed":
+            return Reply(422, {"error": "RecordInvalid", "description": "status: closed prevents ticket update"})
         was_open, found["status"] = found["status"] in OPEN, status
         if was_open and status in DONE:
             self.exchange.journal.ended(Provider.TICKETS, EffectKind.OPENED, str(number))
