@@ -25,13 +25,14 @@ from kit.contract import (
     Undo,
 )
 from kit.errors import DefinitionError, KitError, NotStarted, OutcomeUnknown, Refused, TransitionError
-from kit.workflow import Choice, Decision, RunSummary, SagaWorkflow, Status
+from kit.workflow import Approval, Choice, Decision, RunSummary, SagaWorkflow, Status
 
 __all__ = [
     "HTTP_FAILURES",
     "SMTP_FAILURES",
     "SQL_FAILURES",
     "UNLIMITED",
+    "Approval",
     "Breaker",
     "Choice",
     "Decision",

@@ -76,6 +76,10 @@ class Operation(Generic[RequestT, ResultT]):
         summary: A sentence for the operator, over the request's fields: ``"Authorize {amount} for {order_id}"``.
         runbook: Where a person finds what to do; the dependency's by default.
         local: Run as a local activity: a third of the events; safe for effects only because of the ledger.
+        editable: Fields of the request that a person may change when they have a failed step tried again. The edited
+            request gets a key of its own, and the original is settled before: see `kit.workflow.editing`.
+        due: How long a person has to answer a task about it before the run tells of it again; by default what the
+            saga declares.
 
     Raises:
         DefinitionError: The contract cannot be kept; the message names the rule and the fix.
@@ -97,6 +101,8 @@ class Operation(Generic[RequestT, ResultT]):
         summary: str | None = None,
         runbook: str | None = None,
         local: bool = False,
+        editable: tuple[str, ...] = (),
+        due: timedelta | None = None,
     ) -> None:
         self.name = name
         self.request = request
@@ -111,6 +117,8 @@ class Operation(Generic[RequestT, ResultT]):
         self.summary = summary or _sentence(name)
         self.runbook = runbook or dependency.runbook
         self.local = local
+        self.editable = editable
+        self.due = due
         self._check()
 
     def __repr__(self) -> str:
@@ -210,6 +218,13 @@ class Operation(Generic[RequestT, ResultT]):
                 f"summary {self.summary!r} uses {unknown[0]!r}, which {self.request.__name__} does not have",
                 f"use its fields: {', '.join(sorted(self.request.model_fields)) or 'none'}",
             )
+        if lacking := sorted(set(self.editable) - set(self.request.model_fields)):
+            raise self._refuse(
+                f"editable={self.editable!r} names {lacking[0]!r}, which {self.request.__name__} does not have",
+                f"use its fields: {', '.join(sorted(self.request.model_fields)) or 'none'}",
+            )
+        if self.due is not None and self.due <= timedelta(0):
+            raise self._refuse(f"due={self.due!r} must be positive", "give how long a person has for an answer")
         if self.effect is Effect.READ:
             if self.once is not None or self.key is not None:
                 raise self._refuse("a READ has no effect to keep to one", "drop once= and key=")

@@ -20,6 +20,9 @@ class Event(StrEnum):
     RUN_TURNED = "saga.turned_round"
     RUN_PARKED = "saga.parked"
     RUN_DECIDED = "saga.decided"
+    TASK_OVERDUE = "saga.task_overdue"
+    TASK_EXPIRED = "saga.task_expired"
+    DECISION_REFUSED = "saga.decision_refused"
     STEP_FAILED = "saga.step_failed"
     START_PREVENTED = "saga.start_prevented"
     UNWIND_STARTED = "unwind.started"
@@ -76,6 +79,9 @@ RUN_DURATION: Final = Metric(
     "kit_run_duration", "From the start of a run to its end", ("workflow_type", "status"), unit=DURATION
 )
 RUNS_PARKED: Final = Metric("kit_runs_parked", "Tasks put to a person", ("workflow_type", "operation", "kind"))
+TASKS_OVERDUE: Final = Metric(
+    "kit_tasks_overdue", "Tasks that nobody has answered in time", ("workflow_type", "operation", "kind")
+)
 STARTS_PREVENTED: Final = Metric(
     "kit_starts_prevented", "Second deliveries of a business event that found its first run", ("workflow_type",)
 )
@@ -102,6 +108,7 @@ METRICS: Final = MappingProxyType(
             RUNS,
             RUN_DURATION,
             RUNS_PARKED,
+            TASKS_OVERDUE,
             STARTS_PREVENTED,
             UNWINDS,
             FINDINGS,

@@ -145,6 +145,7 @@ class Subject:
         others: Further workflows the worker must have, such as children.
         ending: How the run ends when nothing goes wrong but what the world itself does: a world that has sold out, to
             see that its runs are compensated under every fault.
+        approves: Whether the person of its scenarios approves what they are asked to approve, or rejects it.
 
     Raises:
         DefinitionError: The workflow does not take the request, the world cannot be built, or what stands among the
@@ -158,6 +159,7 @@ class Subject:
     previous: type | None = None
     others: tuple[type, ...] = ()
     ending: Ending = Ending.COMPLETED
+    approves: bool = True
 
     def __post_init__(self) -> None:
         """Refuse what no engine could run."""

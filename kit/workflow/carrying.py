@@ -17,7 +17,7 @@ from kit.errors import SagaUsageError
 from kit.workflow.definition import operation_named
 from kit.workflow.run import Run
 from kit.workflow.steps import Phase, Step, UnreadableResult
-from kit.workflow.tasks import PARKED_MEMO
+from kit.workflow.tasks import PARKED_MEMO, TASKS_MEMO
 
 CARRIED_MEMO: Final = "kit.carried"
 """Memo of a run that continues another: its `Carried`."""
@@ -66,7 +66,7 @@ def pack(run: Run) -> dict[str, Any]:
             f"the stack of {len(carried.steps)} steps takes {size} bytes, and continue-as-new carries at most "
             f"{LARGEST}: end the saga and start another one, or give the steps to child sagas, which carry their own"
         )
-    memo = {name: value for name, value in workflow.memo().items() if name != PARKED_MEMO}
+    memo = {name: value for name, value in workflow.memo().items() if name not in (PARKED_MEMO, TASKS_MEMO)}
     return {**memo, CARRIED_MEMO: carried}
 
 

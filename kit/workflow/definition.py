@@ -49,6 +49,9 @@ class SagaDefinition:
         deadline: The budget of its body.
         replay_window: How long after a run its start may come again.
         runbook: Where a person finds what to do.
+        due: How long a person has to answer one of its tasks before the run tells of it again; ``None`` when nothing
+            is declared.
+        escalation: Who is told then.
         uses: The operations it uses, in source order.
     """
 
@@ -57,6 +60,8 @@ class SagaDefinition:
     deadline: timedelta
     replay_window: timedelta
     runbook: str | None = None
+    due: timedelta | None = None
+    escalation: str | None = None
     uses: tuple[Use, ...] = field(default=())
 
     @property
@@ -86,6 +91,8 @@ def check(definition: SagaDefinition) -> None:
         raise refuse(f"deadline={definition.deadline!r} must be positive", "give the budget of its body")
     if definition.replay_window < timedelta(0):
         raise refuse(f"replay_window={definition.replay_window!r} is negative", "use timedelta(0) or more")
+    if definition.due is not None and definition.due <= timedelta(0):
+        raise refuse(f"due={definition.due!r} must be positive", "give how long a person has for an answer")
     passed = False
     for use in definition.uses:
         operation = use.operation

@@ -32,6 +32,7 @@ from temporalio.exceptions import ApplicationError
 from kit.contract import FailureDetails, FailureKind, Outcome
 from kit.errors import KitError, SagaUsageError
 from kit.telemetry import Event
+from kit.workflow.approving import Approvals
 from kit.workflow.carrying import must_carry, pack, unpack
 from kit.workflow.definition import SagaDefinition
 from kit.workflow.parents import hand_up
@@ -41,7 +42,7 @@ from kit.workflow.settling import shielded
 from kit.workflow.stepping import Stepper
 from kit.workflow.steps import Phase
 from kit.workflow.story import RunSummary, Status
-from kit.workflow.tasks import Choice, Decision, Task
+from kit.workflow.tasks import Choice, Task
 from kit.workflow.telling import (
     RUN_TIMEOUT,
     close,
@@ -68,7 +69,8 @@ class Saga:
         self.run = Run(definition)
         unpack(self.run)
         self.desk = Desk(self.run, result_type)
-        self.steps = Stepper(self.run, self.desk)
+        self.approvals = Approvals(self.run, self.desk)
+        self.steps = Stepper(self.run, self.desk, self.approvals)
         self._carrying = False
 
     # -- the run ---------------------------------------------------------------------------------------------------
@@ -143,7 +145,7 @@ class Saga:
             await self.steps.settle()
             decision = await self.desk.about_body(failure, words_of(cause))
             if decision.choice is Choice.SUPPLY:
-                return self.desk.supplied(run.tasks[decision.task_id], decision)
+                return self.desk.answers.supplied(run.tasks[decision.task_id], decision)
         run.turned = run.turned or cause
         run.forward = False
         run.status = Status.UNDOING
@@ -182,19 +184,17 @@ class Saga:
         self._carrying = True
         workflow.continue_as_new(request, memo=memo)
 
-    # -- operators -------------------------------------------------------------------------------------------------
-
-    def check_decision(self, decision: Decision) -> None:
-        """Refuse an answer that fits no open task.
+    def asking(self) -> Approvals:
+        """Where the body asks people, as long as the saga goes forward.
 
         Raises:
-            ValueError: The task is unknown or answered, the choice is not offered, or the result does not fit.
+            asyncio.CancelledError: As `Stepper.boundary`.
+            ApplicationError: As `Stepper.boundary`.
         """
-        self.desk.check(decision)
+        self.steps.boundary()
+        return self.approvals
 
-    def decide(self, decision: Decision) -> Task:
-        """Answer a task."""
-        return self.desk.decide(decision)
+    # -- operators -------------------------------------------------------------------------------------------------
 
     @property
     def tasks(self) -> list[Task]:

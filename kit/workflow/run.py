@@ -31,6 +31,7 @@ class Run:
         last: The number of the last step.
         waited: How long it has waited for people.
         parent: The saga that has started it as its child.
+        misfits: Answers that came by signal and did not fit, the last ones.
     """
 
     def __init__(self, definition: SagaDefinition) -> None:
@@ -42,6 +43,7 @@ class Run:
         self.forward = False
         self.turned: BaseException | None = None
         self.key_outputs: dict[str, Any] = {}
+        self.misfits: list[str] = []
         self.started_at = workflow.now()
         self.log = workflow_log()
         info = workflow.info()
@@ -135,5 +137,6 @@ class Run:
                 reason=self.reason,
                 steps=self.steps,
                 tasks=self.tasks.values(),
+                misfits=self.misfits,
             )
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, ClassVar, Final, NoReturn, TypeVar, overload
 
@@ -11,10 +12,20 @@ from temporalio import workflow
 
 from kit.contract import Operation
 from kit.contract.token import RequestT, ResultT
+from kit.workflow.approving import DEFAULT_WITHIN, VERDICTS
 from kit.workflow.definition import SagaDefinition, check, result_of, uses_in_process
 from kit.workflow.engine import Saga
 from kit.workflow.story import RunSummary
-from kit.workflow.tasks import DECIDE_UPDATE, SUMMARY_QUERY, TASKS_QUERY, Decision, Task
+from kit.workflow.tasks import (
+    DECIDE_SIGNAL,
+    DECIDE_UPDATE,
+    SUMMARY_QUERY,
+    TASKS_QUERY,
+    Approval,
+    Choice,
+    Decision,
+    Task,
+)
 
 A = TypeVar("A", bound=BaseModel)
 B = TypeVar("B", bound=BaseModel)
@@ -64,6 +75,9 @@ class SagaWorkflow:
         replay_window: How long after a run its start may come again (a redelivered event, a replayed batch). Default
             `DEFAULT_REPLAY_WINDOW`. Every key must be remembered for deadline + replay window.
         runbook: Where a person finds what to do.
+        due: How long a person has to answer one of its tasks before the run tells of it again. Without it no timer is
+            set for repairs; they count as overdue after `kit.workflow.DEFAULT_DUE` where tasks are listed.
+        escalation: Who is told then, besides the owner.
         uses: Operations that are chosen at run time and cannot be seen in the source.
 
     How a run ends: it returns (completed); fails with ``SagaCompensated`` (nothing is left) or ``SagaResidue`` (a
@@ -84,6 +98,8 @@ class SagaWorkflow:
         deadline: timedelta | None = None,
         replay_window: timedelta | None = None,
         runbook: str | None = None,
+        due: timedelta | None = None,
+        escalation: str | None = None,
         uses: tuple[Operation[Any, Any], ...] = (),
         **kwargs: Any,
     ) -> None:
@@ -95,6 +111,8 @@ class SagaWorkflow:
             deadline=base.deadline if deadline is None else deadline,
             replay_window=base.replay_window if replay_window is None else replay_window,
             runbook=base.runbook if runbook is None else runbook,
+            due=base.due if due is None else due,
+            escalation=base.escalation if escalation is None else escalation,
             uses=uses_in_process(cls, uses),
         )
         if not workflow.unsafe.in_sandbox():  # there it is built again for every run, and was checked before
@@ -141,24 +159,35 @@ class SagaWorkflow:
         """
         return await _saga(self).steps.parallel(calls)
 
-    async def step(self, operation: Operation[RequestT, ResultT], request: RequestT) -> ResultT:
+    async def step(
+        self, operation: Operation[RequestT, ResultT], request: RequestT, *, approval: Approval | None = None
+    ) -> ResultT:
         """Carry one step out and return its result.
 
+        Args:
+            operation: What to do.
+            request: With which arguments.
+            approval: What `approval` gave for exactly this. It is used up, whatever becomes of the step.
+
         Raises:
+            ApplicationError: ``SagaInvalidStep``: the approval is for something else, or has been used;
+                ``SagaApprovalExpired``: it is too old.
             ActivityError: It failed for good. Its cause says why (`kit.contract.FailureDetails`); a workflow may catch
                 it and go another way. What the failed step may have left behind is cleared up in any case.
             asyncio.CancelledError: The run was cancelled; let it pass.
         """
-        result: ResultT = await _saga(self).steps.step(operation, request)
+        result: ResultT = await _saga(self).steps.step(operation, request, approval=approval)
         return result
 
-    async def pivot(self, operation: Operation[RequestT, ResultT], request: RequestT) -> ResultT:
+    async def pivot(
+        self, operation: Operation[RequestT, ResultT], request: RequestT, *, approval: Approval | None = None
+    ) -> ResultT:
         """Carry out the step after which the saga only goes forward.
 
         Until it is done a failure turns the saga round as in `step`. Afterwards a cancellation comes too late,
         transient failures are retried without end, and permanent ones ask a person.
         """
-        result: ResultT = await _saga(self).steps.step(operation, request, pivot=True)
+        result: ResultT = await _saga(self).steps.step(operation, request, pivot=True, approval=approval)
         return result
 
     def after_commit(self, operation: Operation[RequestT, Any], request: RequestT) -> None:
@@ -214,16 +243,81 @@ class SagaWorkflow:
         """
         _saga(self).continue_as_new(request)
 
+    async def approval(
+        self,
+        operation: Operation[RequestT, Any],
+        request: RequestT,
+        *,
+        question: str,
+        within: timedelta = DEFAULT_WITHIN,
+        owner: str | None = None,
+        remind: timedelta | None = None,
+        runbook: str | None = None,
+    ) -> Approval:
+        """Ask a person whether an operation may be carried out with exactly these arguments, parked meanwhile.
+
+        What is given back goes with the step: ``await self.step(operation, request, approval=approval)``. It counts for
+        this operation and these arguments only, once, and until it expires. The deadline of the saga does not run while
+        somebody is asked.
+
+        Args:
+            operation: What is to be done.
+            request: With which arguments. The person sees all of them, and their decision names their digest.
+            question: What is asked, in a sentence.
+            within: How long the approval can be given, and used; from now on.
+            owner: Who is asked; the operation's owner by default.
+            remind: When the run tells of an open question again; by default what the operation or the saga declares,
+                or half of ``within``, at most `kit.workflow.DEFAULT_DUE`.
+            runbook: Where they find what to do; the operation's by default.
+
+        Raises:
+            ApplicationError: ``SagaRejected``, with who and why; ``SagaApprovalExpired``: nobody decided in time. Both
+                turn the saga round unless they are caught.
+        """
+        approvals = _saga(self).asking()
+        return await approvals.approval(
+            operation, request, question=question, within=within, owner=owner, remind=remind, runbook=runbook
+        )
+
+    async def ask(
+        self,
+        question: str,
+        *,
+        choices: Sequence[Choice] = VERDICTS,
+        about: str | None = None,
+        owner: str | None = None,
+        remind: timedelta | None = None,
+        runbook: str | None = None,
+    ) -> Decision:
+        """Ask a person something that belongs to no step, parked meanwhile, however long it takes.
+
+        Args:
+            question: What is asked, in a sentence.
+            choices: What can be decided. With ``Choice.SUPPLY`` the decision carries a ``result``, as JSON gives it.
+            about: What equal questions of many runs have in common, in a word such as ``"crm.drift"``; the workflow's
+                type by default.
+            owner: Who is asked; the saga's owner by default.
+            remind: When the run tells of it again; by default what the saga declares, or `kit.workflow.DEFAULT_DUE`.
+            runbook: Where they find what to do; the saga's by default.
+        """
+        approvals = _saga(self).asking()
+        return await approvals.ask(question, choices=choices, about=about, owner=owner, remind=remind, runbook=runbook)
+
     # -- operators -------------------------------------------------------------------------------------------------
 
     @workflow.update(name=DECIDE_UPDATE, description="Answer a task of this run.")
     async def kit_decide(self, decision: Decision) -> Task:
         """Answer a task. Refused unless it is open, offers the choice, and the result fits."""
-        return _saga(self).decide(decision)
+        return _saga(self).desk.answers.decide(decision)
 
     @kit_decide.validator
     def _kit_check_decision(self, decision: Decision) -> None:
-        _saga(self).check_decision(decision)
+        _saga(self).desk.answers.check(decision)
+
+    @workflow.signal(name=DECIDE_SIGNAL, description="Answer a task of this run; for batch operations.")
+    def kit_decide_signal(self, decision: Any) -> None:
+        """Answer a task. What does not fit changes nothing, and is told in the log and the current details."""
+        _saga(self).desk.answers.hear(decision)
 
     @workflow.query(name=TASKS_QUERY, description="The questions this run has put to people.")
     def kit_tasks(self) -> list[Task]:

@@ -13,15 +13,17 @@ from temporalio.exceptions import ApplicationError, FailureError
 from kit.contract import Effect, FailureDetails, FailureKind, Operation, Outcome
 from kit.telemetry import Event
 from kit.workflow import children
+from kit.workflow.approving import Approvals
 from kit.workflow.definition import operation_named
+from kit.workflow.editing import replacement, settle_original
 from kit.workflow.outcomes import REASON_CANCELLED, REASON_DEADLINE, read_failure
 from kit.workflow.parents import HeldBack
 from kit.workflow.people import Desk
 from kit.workflow.run import Run
 from kit.workflow.schedule import start_action
-from kit.workflow.settling import freeze, settled
+from kit.workflow.settling import freeze, settled, shielded
 from kit.workflow.steps import Done, Phase, Step, UnreadableResult
-from kit.workflow.tasks import Choice
+from kit.workflow.tasks import Approval, Choice, Decision
 from kit.workflow.telling import DEADLINE, INVALID
 
 _PARKS: Final = frozenset({Phase.FORWARD, Phase.AFTER_COMMIT})
@@ -35,11 +37,12 @@ class Stepper:
         held_back: What waits for the commit.
     """
 
-    def __init__(self, run: Run, desk: Desk) -> None:
+    def __init__(self, run: Run, desk: Desk, approvals: Approvals) -> None:
         self.run = run
         self.desk = desk
         self.held_back = [step for step in run.steps if step.phase is Phase.AFTER_COMMIT]
         self._group = max((step.group for step in run.steps), default=0)
+        self._approvals = approvals
         self._at_work: dict[int, asyncio.Task[Any] | None] = {}
         self._failed: dict[int, BaseException] = {}
 
@@ -86,12 +89,23 @@ class Stepper:
                 f"the deadline of {run.definition.deadline} is over", type=DEADLINE, non_retryable=True
             )
 
-    async def step(self, operation: Operation[Any, Any], request: BaseModel, *, pivot: bool = False) -> Any:
-        """One step."""
+    async def step(
+        self,
+        operation: Operation[Any, Any],
+        request: BaseModel,
+        *,
+        pivot: bool = False,
+        approval: Approval | None = None,
+    ) -> Any:
+        """One step; with an approval, which it uses up."""
         self.boundary()
         phase = Phase.FORWARD if self.run.forward else Phase.PIVOT if pivot else Phase.BODY
+        task = None if approval is None else self._approvals.check(approval, operation, request)
         self._group += 1
-        return await self.take(self._push(operation, request, phase, group=self._group))
+        step = self._push(operation, request, phase, group=self._group)
+        if task is not None:
+            step.approval, task.used_by = task.id, step.number
+        return await self.take(step)
 
     async def parallel(self, calls: Sequence[tuple[Operation[Any, Any], BaseModel]]) -> tuple[Any, ...]:
         """Several steps at once. When one fails the others are stopped and settled before it is raised."""
@@ -202,6 +216,7 @@ class Stepper:
             if not (failure.needs_person or step.phase in _PARKS):
                 raise error
             decision = await self.desk.about_step(step, failure, undo=False)
+            step, decision = await self._edit(step, decision)
             match decision.choice:
                 case Choice.RETRY:
                     continue
@@ -214,7 +229,7 @@ class Stepper:
                     step.outcome, step.result = Outcome.REFUSED, None
                 case Choice.SUPPLY:
                     step.outcome = Outcome.DONE
-                    step.result = self.desk.supplied(run.tasks[decision.task_id], decision)
+                    step.result = self.desk.answers.supplied(run.tasks[decision.task_id], decision)
             return self._stands(step)
 
     async def _carry_out_child(self, step: Step) -> Any:
@@ -252,7 +267,7 @@ class Stepper:
             self.run.forward = False
             raise error
         step.skipped = True
-        step.result = self.desk.supplied(self.run.tasks[decision.task_id], decision)
+        step.result = self.desk.answers.supplied(self.run.tasks[decision.task_id], decision)
 
     def _take_over(self, child: Step, cls: Any, held_back: Sequence[HeldBack]) -> None:
         """Hold back what a child has held back until its parent's commit."""
@@ -276,6 +291,21 @@ class Stepper:
             )
             self.run.push(step, operation)
             self.held_back.append(step)
+
+    async def _edit(self, step: Step, decision: Decision) -> tuple[Step, Decision]:
+        """Where a person has edited the request: settle the original, then put the edited step in its place.
+
+        As long as the original cannot be settled they are asked again; a plain ``retry`` means the same edits then.
+        """
+        edits = decision.edits
+        while edits is not None and decision.choice is Choice.RETRY:
+            failure = await shielded(settle_original(self.run, step))
+            if failure is None:
+                return replacement(self.run, step, edits), decision
+            told = f"“{step.summary}” must have no effect before it is tried with other arguments, which fails"
+            decision = await self.desk.about_step(step, failure, undo=False, told=told)
+            edits = decision.edits or edits
+        return step, decision
 
     def _stands(self, step: Step) -> Any:
         """A step has its result: the pivot's makes the saga go forward only."""

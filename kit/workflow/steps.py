@@ -66,6 +66,10 @@ class Step(BaseModel):
     """The workflow type, where the step is a saga of its own. Its ``key`` is the child's workflow id."""
     task_queue: str | None = None
     """Whose workers carry it out, where it is not the run's own."""
+    replaces: int | None = None
+    """The number of the step whose request was edited into this one's."""
+    approval: str | None = None
+    """The task whose approval it has used."""
 
     @property
     def needs_undo(self) -> bool:

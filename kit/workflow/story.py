@@ -91,7 +91,14 @@ def outcome_word(step: Step) -> str:
 
 
 def details(
-    *, status: Status, owner: str, runbook: str | None, reason: str | None, steps: Sequence[Step], tasks: Iterable[Task]
+    *,
+    status: Status,
+    owner: str,
+    runbook: str | None,
+    reason: str | None,
+    steps: Sequence[Step],
+    tasks: Iterable[Task],
+    misfits: Sequence[str] = (),
 ) -> str:
     """The current details of a run, in Markdown: state, what to do next, and a table of steps."""
     waiting = [task for task in tasks if task.open]
@@ -100,13 +107,15 @@ def details(
     lines.extend(_ask(task) for task in waiting)
     if not waiting:
         lines.append(_NEXT[status])
+    lines.extend(f"- An answer came by signal and changed nothing: {misfit}" for misfit in misfits)
     lines.append("")
     lines.append("| # | step | state | attempts | key | why |")
     lines.append("|---|---|---|---|---|---|")
     for step in steps:
         why = f"{step.failure.kind}: {step.failure.reason}" if step.failure else ""
         tries = str(step.attempts or "") + (f" + {step.undo_attempts} undo" if step.undo_attempts else "")
-        lines.append(f"| {step.number} | {step.summary} | {outcome_word(step)} | {tries} | `{step.key}` | {why} |")
+        number = f"{step.number}" if step.replaces is None else f"{step.number} (edits {step.replaces})"
+        lines.append(f"| {number} | {step.summary} | {outcome_word(step)} | {tries} | `{step.key}` | {why} |")
     lines.append("")
     lines.append(f"Owner: {owner}" + (f" · Runbook: {runbook}" if runbook else ""))
     return "\n".join(lines)
@@ -115,15 +124,23 @@ def details(
 def _ask(task: Task) -> str:
     choices = ", ".join(f"`{choice}`" for choice in task.choices)
     runbook = f" Runbook: {task.runbook}." if task.runbook else ""
+    late = f"**Overdue since {task.due_at:%Y-%m-%d %H:%M} UTC.** " if task.overdue and task.due_at else ""
+    late += f"Tell {task.escalation}. " if task.overdue and task.escalation else ""
+    until = f" Until {task.expires_at:%Y-%m-%d %H:%M} UTC." if task.expires_at else ""
+    fields = ["task_id", "choice", "who", "why"]
+    fields += ["result"] if Choice.SUPPLY in task.choices else []
+    fields += [f"edits (of {', '.join(task.editable)})"] if task.editable else []
+    told = "".join(f", `{field}`" for field in fields)[2:]
+    digest = f", `digest` {task.digest}" if task.digest else ""
     return (
-        f"- **{task.owner} decides** (task `{task.id}`): {task.question} One of {choices}, as update "
-        f"`{DECIDE_UPDATE}` with `task_id`, `choice`, `who`, `why`"
-        f"{', `result`' if Choice.SUPPLY in task.choices else ''}.{runbook}"
+        f"- {late}**{task.owner} decides** (task `{task.id}`): {task.question}{until} One of {choices}, as update "
+        f"`{DECIDE_UPDATE}` with {told}{digest}.{runbook}"
     )
 
 
 def row(step: Step) -> dict[str, Any]:
     """One step in a summary."""
+    linked = {"replaces": step.replaces, "approval": step.approval}
     return {
         "number": step.number,
         "operation": step.operation,
@@ -133,4 +150,5 @@ def row(step: Step) -> dict[str, Any]:
         "undo": step.undo.value,
         "attempts": step.attempts,
         "reason": step.failure.reason if step.failure else None,
+        **{name: value for name, value in linked.items() if value is not None},
     }

@@ -38,7 +38,7 @@ from kit.workflow.run import Run
 from kit.workflow.settling import shielded
 from kit.workflow.steps import Phase, Step, UndoState
 from kit.workflow.story import RunSummary, Status
-from kit.workflow.tasks import DECIDE_UPDATE, SUMMARY_QUERY, TASKS_QUERY, Decision, Task
+from kit.workflow.tasks import DECIDE_SIGNAL, DECIDE_UPDATE, SUMMARY_QUERY, TASKS_QUERY, Decision, Task
 from kit.workflow.telling import close, summary
 from kit.workflow.undoing import undo_steps
 from kit.workflow.unwound import (
@@ -132,11 +132,16 @@ class UnwindWorkflow:
     @workflow.update(name=DECIDE_UPDATE, description="Answer a task of this unwind.")
     async def kit_decide(self, decision: Decision) -> Task:
         """Answer a task. Refused unless it is open and offers the choice."""
-        return self._desk.decide(decision)
+        return self._desk.answers.decide(decision)
 
     @kit_decide.validator
     def _kit_check_decision(self, decision: Decision) -> None:
-        self._desk.check(decision)
+        self._desk.answers.check(decision)
+
+    @workflow.signal(name=DECIDE_SIGNAL, description="Answer a task of this unwind; for batch operations.")
+    def kit_decide_signal(self, decision: Any) -> None:
+        """Answer a task. What does not fit changes nothing, and is told in the log and the current details."""
+        self._desk.answers.hear(decision)
 
     @workflow.query(name=TASKS_QUERY, description="The questions this unwind has put to people.")
     def kit_tasks(self) -> list[Task]:

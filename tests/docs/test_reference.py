@@ -17,7 +17,7 @@ from kit.contract import DEFAULT_RETRY, HTTP_FAILURES, TRANSIENT, FailureKind
 from kit.telemetry import METRICS, SUMMARY_FIELDS, Event, Metric
 from kit.telemetry.names import DURATION
 from kit.worker.work import Work
-from kit.workflow import COMPENSATED, DEADLINE, INVALID, RESIDUE, RUN_TIMEOUT
+from kit.workflow import COMPENSATED, DEADLINE, EXPIRED, INVALID, REJECTED, RESIDUE, RUN_TIMEOUT
 from kit.workflow.unwound import UNWIND_REFUSED
 from tests.docs.pages import ROOT, plain, rows, section
 from tests.docs.rules import VALUE, rules, table
@@ -86,7 +86,7 @@ def _verdicts(verdicts: Any) -> list[tuple[int, tuple[str, str]]]:
 
 def test_every_type_of_application_error_is_listed() -> None:
     """The types that close runs are the constants of `kit.workflow`, and no other."""
-    constants = {COMPENSATED, DEADLINE, INVALID, RESIDUE, RUN_TIMEOUT, UNWIND_REFUSED}
+    constants = {COMPENSATED, DEADLINE, EXPIRED, INVALID, REJECTED, RESIDUE, RUN_TIMEOUT, UNWIND_REFUSED}
 
     assert set(_first(ERRORS, "What Temporal shows")) == constants | {"<dependency>.<kind>", "ValidationError"}
 

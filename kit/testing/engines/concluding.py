@@ -197,7 +197,9 @@ async def _with_help(
             break
         await wire.settle()  # people take their time: what was still on its way has arrived
         for stand in stands:
-            for decision in await answers(stand.open, operations=operations, world=world, summary=stand.told):
+            for decision in await answers(
+                stand.open, operations=operations, world=world, summary=stand.told, approves=subject.approves
+            ):
                 wire.tell(PERSON, f"task {decision.task_id}: {decision.choice.value}, because {decision.why}")
                 await underway.decide(stand.workflow_id, decision)
         stands = await underway.stand()

@@ -57,7 +57,7 @@ def asks_well(case: Case) -> Iterator[str]:
         if missing:
             yield f"task {task.id!r} about {task.operation} has no {' and no '.join(missing)}"
         step = steps.get(task.step)
-        if step is None or task.undo or case.is_others(step_place(step)):
+        if step is None or task.failure is None or task.undo or case.is_others(step_place(step)):
             continue
         said = task.failure.outcome
         if said in (Outcome.REFUSED, Outcome.NOT_STARTED) and case.stands(step):

@@ -153,7 +153,7 @@ class Report:
         found: dict[tuple[object, ...], Asked] = {}
         for run in self.verdict.runs:
             for task in run.tasks:
-                key = (task.operation, task.undo, task.failure.kind, task.failure.reason, task.choices)
+                key = (task.operation, task.undo, words.cause(task), task.choices)
                 seen = found.setdefault(key, Asked(task, run.scenario, 0, Counter()))
                 repaired = seen.repaired + Counter([run.repaired] if run.repaired else [])
                 found[key] = Asked(seen.task, seen.example, seen.runs + 1, repaired)

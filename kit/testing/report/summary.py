@@ -133,7 +133,7 @@ def _asked(report: Report) -> Iterator[str]:
     """One row for each operation, with the reasons for which a person is asked about it."""
     rows = []
     for (name, who), found in tables.by_operation(report).items():
-        reasons = dict.fromkeys(f"{one.task.failure.kind} ({one.task.failure.reason})" for one in found)
+        reasons = dict.fromkeys(words.cause(one.task) for one in found)
         choices = dict.fromkeys(choice.value for one in found for choice in one.task.choices)
         first = found[0]
         rows.append(

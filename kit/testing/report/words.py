@@ -11,6 +11,7 @@ from typing import Any, Final
 from kit.contract import Effect, Once, OnceStrategy, Operation
 from kit.testing.faults import FaultKind, Scenario
 from kit.testing.runs import Ending
+from kit.workflow import Task
 
 FAULTS: Final[Mapping[str, str]] = {
     "refused": "the provider says no, for good, and does nothing",
@@ -129,6 +130,11 @@ def once(strategy: Once | None) -> str:
 def effect(operation: Operation[Any, Any]) -> str:
     """An operation's effect, such as ``compensatable``."""
     return operation.effect.value if operation.effect is not Effect.READ else "read only"
+
+
+def cause(task: Task) -> str:
+    """Why a person is asked, such as ``declined (card_declined)``; the kind of task where nothing has failed."""
+    return f"{task.failure.kind} ({task.failure.reason})" if task.failure else task.kind.value
 
 
 def command(workflow: str, scenario: Scenario, *, explain: bool = False) -> str:
