@@ -76,7 +76,7 @@ def _list(guard: Guard, served: Served) -> Callable[..., Any]:
 
     @activity.defn(name=LIST_ACTIVITY)
     async def list_effects(asks: list[EffectsOf]) -> list[Effects]:
-        return await remains.of(activity.client(), asks)
+        return await remains.of(activity.client(), asks, task_queue=activity.info().task_queue)
 
     return list_effects
 

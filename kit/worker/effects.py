@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from pydantic import ValidationError
@@ -30,13 +30,17 @@ from kit.ledger.states import Entry, State
 from kit.worker.connector import Connector
 from kit.worker.documents import load
 from kit.worker.work import LEASE_MARGIN
-from kit.workflow.unwound import CHILD_MEMO, Effects, EffectsOf, RecordedEffect
+from kit.workflow.parents import PARENT_MEMO, Parent
+from kit.workflow.unwound import ChildSaga, Effects, EffectsOf, RecordedEffect
 
 _GONE = frozenset({State.VOID, State.UNDONE})
 """States of an effect that is not there and never will be."""
 
 _CUT_OFF = frozenset({WorkflowExecutionStatus.TERMINATED, WorkflowExecutionStatus.TIMED_OUT})
 """Ends that come without the run's knowing: its attempts go on for a while."""
+
+_UNDONE_BY_ITSELF = frozenset({WorkflowExecutionStatus.FAILED, WorkflowExecutionStatus.CANCELED})
+"""Ends of a saga that leave nothing, or what a person has left."""
 
 _LONGEST_UNKNOWN = timedelta(seconds=30)
 """How long one attempt of an operation may take of which this worker knows nothing."""
@@ -56,35 +60,52 @@ class Remains:
         self._ledgers: tuple[Ledger, ...] = (ledger, *databases.values())
         self._longest = max((operation.timeout for operation, _ in served.values()), default=_LONGEST_UNKNOWN)
 
-    async def of(self, client: Client, asks: Sequence[EffectsOf]) -> list[Effects]:
+    async def of(self, client: Client, asks: Sequence[EffectsOf], *, task_queue: str) -> list[Effects]:
         """What each of some runs has left behind.
+
+        Args:
+            client: Of the server that has run them.
+            asks: Which.
+            task_queue: Of this worker: a child saga of another queue may be in another service's ledger.
 
         Raises:
             LedgerUnavailable: A ledger did not answer.
             RPCError: The server did not.
         """
-        return [await self._of(client, ask) for ask in asks]
+        return [await self._of(client, ask, task_queue) for ask in asks]
 
-    async def _of(self, client: Client, ask: EffectsOf) -> Effects:
+    async def _of(self, client: Client, ask: EffectsOf, task_queue: str) -> Effects:
         latest = await _describe(client, ask.saga)
-        runs: list[WorkflowExecution] = [latest] if latest is not None else []
         refused = await _why_not(client, ask, latest)
         effects, others = await self._effects(ask.saga, ask.run_id)
-        async for child in _children(client, ask.saga):
-            runs.append(child)
-            if child.status is WorkflowExecutionStatus.RUNNING:
-                refused = refused or f"its child saga {child.id!r} is open (run {child.run_id})"
-            found, _ = await self._effects(child.id, None)
-            effects += found
-        cut_off = [run.close_time for run in runs if run.status in _CUT_OFF and run.close_time is not None]
+        children = []
+        async for run in _children(client, ask.saga):
+            if run.status is WorkflowExecutionStatus.RUNNING:
+                refused = refused or f"its child saga {run.id!r} is open (run {run.run_id})"
+            found = ChildSaga(
+                saga=run.id, workflow_type=run.workflow_type, task_queue=run.task_queue, started_at=run.start_time
+            )
+            if run.task_queue == task_queue:
+                below = await self._of(client, EffectsOf(saga=run.id, asked_by=ask.saga), task_queue)
+                found = found.model_copy(update={"remains": below})
+                refused = refused or (f"its child saga {run.id!r}: {below.refused}" if below.refused else None)
+            if found.remains is None or not found.remains.nothing_to_do:
+                children.append(found)
         return Effects(
             saga=ask.saga,
             # The latest first. By the step's number what is held back until after the commit would seem to be earlier.
             effects=sorted(effects, key=lambda effect: (effect.happened_at, effect.step), reverse=True),
-            quiet_at=max(cut_off) + self._longest + LEASE_MARGIN if cut_off else None,
+            children=sorted(children, key=lambda child: child.started_at, reverse=True),
+            quiet_at=self._quiet_at(latest),
             refused=refused,
             others=others,
         )
+
+    def _quiet_at(self, latest: WorkflowExecution | None) -> datetime | None:
+        """When no attempt of a run can claim anything any more that the run itself could not wait for."""
+        if latest is None or latest.status not in _CUT_OFF or latest.close_time is None:
+            return None
+        return latest.close_time + self._longest + LEASE_MARGIN
 
     async def _effects(self, saga: str, run_id: str | None) -> tuple[list[RecordedEffect], int]:
         """The effects of a workflow id that are there, or may be; and how many of those are other runs'."""
@@ -155,12 +176,12 @@ async def _why_not(client: Client, ask: EffectsOf, latest: WorkflowExecutionDesc
             f"the workflow id was started again since (run {latest.run_id}), and keys name effects and not runs: "
             "unwind the whole workflow id, without a run id"
         )
-    parent = await latest.memo_value(CHILD_MEMO, None)
-    if parent is None or parent == ask.asked_by:
+    parent = await latest.memo_value(PARENT_MEMO, None, type_hint=Parent)
+    if parent is None or parent.saga == ask.asked_by:
         return None
-    above = await _describe(client, str(parent))
+    above = await _describe(client, parent.saga)
     if above is not None and above.status is WorkflowExecutionStatus.RUNNING:
-        return f"it is the child of {parent!r}, which is open (run {above.run_id}) and undoes it with itself"
+        return f"it is the child of {parent.saga!r}, which is open (run {above.run_id}) and undoes it with itself"
     return None
 
 
@@ -175,15 +196,14 @@ async def _describe(client: Client, workflow_id: str) -> WorkflowExecutionDescri
 
 
 async def _children(client: Client, saga: str) -> AsyncIterator[WorkflowExecution]:
-    """The sagas that a saga has run as its children, and theirs, one run of each workflow id: the latest."""
-    seen: set[str] = set()
-    waiting = [saga]
-    while waiting:
-        async for run in client.list_workflows(f"ParentWorkflowId = {quoted(waiting.pop())}"):
-            if run.id not in seen and await run.memo_value(CHILD_MEMO, None) is not None:
-                seen.add(run.id)
-                waiting.append(run.id)
-                yield run
+    """The sagas that a saga has run as its children and that have not undone themselves; the latest run of each."""
+    seen = set()
+    async for run in client.list_workflows(f"ParentWorkflowId = {quoted(saga)}"):
+        if run.id in seen or await run.memo_value(PARENT_MEMO, None) is None:
+            continue
+        seen.add(run.id)
+        if run.status not in _UNDONE_BY_ITSELF:
+            yield run
 
 
 def quoted(text: str) -> str:

@@ -23,14 +23,14 @@ What may go wrong between two lines, and what then:
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy
 from temporalio.exceptions import ApplicationError
 
-from kit.contract import Operation, Token
+from kit.contract import Operation, Outcome, Token
 from kit.telemetry import Event, count, names
 from kit.workflow.definition import SagaDefinition
 from kit.workflow.people import Desk
@@ -45,11 +45,13 @@ from kit.workflow.unwound import (
     LIST_ACTIVITY,
     UNWIND_REFUSED,
     UNWIND_WORKFLOW,
+    ChildSaga,
     Effects,
     EffectsOf,
     RecordedEffect,
     UnwindRequest,
     Unwound,
+    unwind_id,
 )
 
 LIST_TIMEOUT: Final = timedelta(seconds=30)
@@ -90,7 +92,7 @@ class UnwindWorkflow:
             if found.quiet_at is not None and workflow.now() < found.quiet_at:
                 await workflow.sleep(found.quiet_at - workflow.now())
                 continue
-            fresh = run.load(found.effects)
+            fresh = run.load(found)
             if not fresh:
                 break
             await undo_steps(run, self._desk, fresh)
@@ -182,16 +184,24 @@ class _Unwinding(Run):
         self._effects: dict[int, RecordedEffect] = {}
         self._known: set[tuple[str, str]] = set()
 
-    def load(self, effects: list[RecordedEffect]) -> list[Step]:
-        """Put effects that are not known yet on the stack, given the latest first. Returns those to be undone."""
+    def load(self, found: Effects) -> list[Step]:
+        """Put what is not known yet on the stack, oldest first. Returns what is to be undone."""
+        told: list[RecordedEffect | ChildSaga] = [*found.effects, *found.children]
         fresh = []
-        for effect in reversed(effects):
-            if (effect.saga, effect.key) in self._known:  # a parent and its child may share one
+        for one in sorted(told, key=_when):
+            # An effect may be a parent's and its child's, too.
+            identity = (one.saga, one.key if isinstance(one, RecordedEffect) else one.saga)
+            if identity in self._known:
                 continue
-            step = _step(effect, number=len(self.steps) + 1)
-            self._effects[step.number] = effect
-            self._known.add((effect.saga, effect.key))
-            self.push(step, _Recorded(effect))
+            self._known.add(identity)
+            number = len(self.steps) + 1
+            if isinstance(one, RecordedEffect):
+                step = _step(one, number=number)
+                self._effects[number] = one
+                self.push(step, _Recorded(one))
+            else:
+                step = _child(one, number=number)
+                self.steps.append(step)
             if step.needs_undo:
                 fresh.append(step)
         self.refresh()
@@ -222,10 +232,33 @@ class _Unwinding(Run):
         )
 
     def _why_left(self, step: Step) -> str:
+        if step.child is not None:
+            return f"see {unwind_id(step.key)}"
         effect = self._effects[step.number]
         decisions = [task.decision for task in self.tasks.values() if task.step == step.number and task.decision]
         decided = f"left in place by {decisions[-1].who}: {decisions[-1].why}" if decisions else ""
         return decided or effect.kept or effect.problem or ""
+
+
+def _when(one: RecordedEffect | ChildSaga) -> tuple[datetime, int]:
+    return (one.happened_at, one.step) if isinstance(one, RecordedEffect) else (one.started_at, 0)
+
+
+def _child(child: ChildSaga, *, number: int) -> Step:
+    """A child saga as a step: it is undone by an unwind of its own."""
+    return Step(
+        number=number,
+        group=number,
+        operation=child.workflow_type,
+        summary=f"Child saga {child.saga}",
+        phase=Phase.BODY,
+        key=child.saga,
+        request=None,
+        outcome=Outcome.DONE,
+        child=child.workflow_type,
+        task_queue=child.task_queue,
+        started_at=child.started_at,
+    )
 
 
 def _step(effect: RecordedEffect, *, number: int) -> Step:

@@ -18,9 +18,6 @@ LIST_ACTIVITY: Final = "kit.list_effects"
 UNWIND_REFUSED: Final = "UnwindRefused"
 """Type of the application error that says: this run must not be unwound, or not now. Nothing has been undone."""
 
-CHILD_MEMO: Final = "kit.child_of"
-"""Memo of a saga that another saga runs as its child and undoes with itself: the parent's workflow id."""
-
 
 def unwind_id(saga: str) -> str:
     """The workflow id of the unwind of a workflow id: there is at most one at a time."""
@@ -126,12 +123,31 @@ class RecordedEffect(Model):
     problem: str | None = None
 
 
+class ChildSaga(Model):
+    """A saga that the run has run as its child, and that has effects, or may have.
+
+    Attributes:
+        saga: Its workflow id.
+        workflow_type: Its type.
+        task_queue: Where it is unwound: its ledger may be another service's.
+        started_at: When it was started.
+        remains: What it has left behind; ``None`` when only another service's workers know.
+    """
+
+    saga: str
+    workflow_type: str
+    task_queue: str
+    started_at: datetime
+    remains: Effects | None = None
+
+
 class Effects(Model):
     """The effects of one run that are there, or may be.
 
     Attributes:
         saga: The run's workflow id.
         effects: Latest first.
+        children: Its child sagas, latest first. Each is unwound by an unwind of its own.
         quiet_at: When the last attempt of a run that was cut off is over; an effect may appear until then.
         refused: Why it must not be unwound, or not now; ``None`` when it may.
         others: How many effects of other runs of the workflow id are there, which ``run_id`` leaves out.
@@ -139,6 +155,12 @@ class Effects(Model):
 
     saga: str
     effects: list[RecordedEffect] = Field(default_factory=list)
+    children: list[ChildSaga] = Field(default_factory=list)
     quiet_at: datetime | None = None
     refused: str | None = None
     others: int = 0
+
+    @property
+    def nothing_to_do(self) -> bool:
+        """Whether an unwind would find nothing that it can undo."""
+        return not self.children and all(effect.kept is not None for effect in self.effects)
