@@ -75,7 +75,7 @@ class Remains:
         return [await self._of(client, ask, task_queue) for ask in asks]
 
     async def _of(self, client: Client, ask: EffectsOf, task_queue: str) -> Effects:
-        latest = await _describe(client, ask.saga)
+        latest = await describe(client, ask.saga)
         refused = await _why_not(client, ask, latest)
         effects, others = await self._effects(ask.saga, ask.run_id)
         children = []
@@ -179,13 +179,13 @@ async def _why_not(client: Client, ask: EffectsOf, latest: WorkflowExecutionDesc
     parent = await latest.memo_value(PARENT_MEMO, None, type_hint=Parent)
     if parent is None or parent.saga == ask.asked_by:
         return None
-    above = await _describe(client, parent.saga)
+    above = await describe(client, parent.saga)
     if above is not None and above.status is WorkflowExecutionStatus.RUNNING:
         return f"it is the child of {parent.saga!r}, which is open (run {above.run_id}) and undoes it with itself"
     return None
 
 
-async def _describe(client: Client, workflow_id: str) -> WorkflowExecutionDescription | None:
+async def describe(client: Client, workflow_id: str) -> WorkflowExecutionDescription | None:
     """The latest run of a workflow id; ``None`` when the server does not remember one."""
     try:
         return await client.get_workflow_handle(workflow_id).describe()

@@ -6,12 +6,13 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from temporalio import activity
-from temporalio.client import Client, WorkflowExecutionDescription, WorkflowExecutionStatus
-from temporalio.service import RPCError, RPCStatusCode
+from temporalio.client import Client, WorkflowExecutionStatus
 
 from kit.ledger.protocol import Ledger
+from kit.worker.effects import describe
 from kit.workflow.findings import FIND_RUNS_ACTIVITY, FindRuns, RunOfEffect
-from kit.workflow.unwound import CHILD_MEMO, unwind_id
+from kit.workflow.parents import PARENT_MEMO, Parent
+from kit.workflow.unwound import unwind_id
 
 UNKNOWN: Final = "unknown"
 """How a run stands that the cluster does not know any more."""
@@ -57,23 +58,14 @@ async def _stands(client: Client, workflow_id: str) -> tuple[str, bool]:
 
     That may be its unwind, or the saga whose child it is and that undoes it with itself.
     """
-    own = await _describe(client, workflow_id)
+    own = await describe(client, workflow_id)
     if own is None:
         status, is_open = UNKNOWN, False
     else:
         status = UNKNOWN if own.status is None else own.status.name.lower()
         is_open = own.status is WorkflowExecutionStatus.RUNNING
-        parent = await own.memo_value(CHILD_MEMO, None)
+        parent = await own.memo_value(PARENT_MEMO, None, type_hint=Parent)
         if parent is not None and not is_open:
-            _, is_open = await _stands(client, str(parent))
-    unwind = await _describe(client, unwind_id(workflow_id))
+            _, is_open = await _stands(client, parent.saga)
+    unwind = await describe(client, unwind_id(workflow_id))
     return status, is_open or (unwind is not None and unwind.status is WorkflowExecutionStatus.RUNNING)
-
-
-async def _describe(client: Client, workflow_id: str) -> WorkflowExecutionDescription | None:
-    try:
-        return await client.get_workflow_handle(workflow_id).describe()
-    except RPCError as error:
-        if error.status is RPCStatusCode.NOT_FOUND:
-            return None
-        raise

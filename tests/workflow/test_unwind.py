@@ -114,8 +114,7 @@ async def test_an_attempt_that_outlives_its_run_is_waited_for(server: WorkflowEn
     gate = world.ledger.hold("ClaimAction")
     async with scene(server, world) as stage:
         run = await stage.start("step hotel", "wait")
-        while world.ledger.holds("ClaimAction"):
-            await asyncio.sleep(0.01)
+        await gate.reached()
         await run.terminate("stuck")
         undoing = await unwind(stage, run.id)
         await stage.until(undoing, "kit.list_effects")
@@ -335,7 +334,7 @@ async def test_a_refused_undo_is_decided_by_a_person(server: WorkflowEnvironment
 
 
 async def test_an_effect_that_no_worker_serves_is_told(server: WorkflowEnvironment, world: World) -> None:
-    """What this version of the service has no connector for is left and said to be; a version that has one undoes it."""
+    """What this version of the service has no connector for is left and told; a version that has one undoes it."""
     async with scene(server, world) as stage:
         run = await stage.start("step flight", "step hotel")
         await stage.end(run)

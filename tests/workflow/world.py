@@ -308,10 +308,6 @@ class Ledger(MemoryLedger):
         """Fail at the next commands of one kind, in a way nobody knows."""
         self._broken[command] = times
 
-    def holds(self, command: str) -> bool:
-        """Whether nothing has come yet that is to be held."""
-        return command in self._gates
-
     def hold(self, command: str) -> Gate:
         """Hold the next command of one kind before it is applied."""
         gate = self._gates[command] = Gate()
