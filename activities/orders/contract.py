@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from enum import StrEnum
+from typing import Final
 
 from activities.inventory.contract import Quantity
 from activities.payments.contract import Amount, Currency, Id
@@ -12,10 +13,14 @@ from kit.contract import (
     Dependency,
     Effect,
     FailureKind,
+    Keys,
+    Listing,
     Model,
     Once,
     Operation,
+    Page,
     Retry,
+    Scan,
     Transitions,
 )
 
@@ -129,3 +134,28 @@ create = Operation(
     summary="Create order {order_id} from cart {cart_id}",
 )
 """Create the order and check its cart out. Its undo cancels the order and opens the cart again."""
+
+list_orders = Operation(
+    "orders.list_orders",
+    Scan,
+    Page,
+    dependency=ORDERS,
+    effect=Effect.READ,
+    timeout=timedelta(seconds=20),
+    summary="Read a page of orders",
+)
+"""All orders, page by page, by their ids."""
+
+find_orders = Operation(
+    "orders.find_orders",
+    Keys,
+    Page,
+    dependency=ORDERS,
+    effect=Effect.READ,
+    timeout=timedelta(seconds=20),
+    summary="Find the orders {keys}",
+)
+"""Some orders."""
+
+ALL_ORDERS: Final = Listing(name="orders", pages=list_orders, again=find_orders)
+"""State: an `OrderStatus`. Facts: ``amount`` and ``currency``."""

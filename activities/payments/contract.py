@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from enum import StrEnum
 from typing import Annotated, Final
 
 from pydantic import Field
 
-from kit.contract import HTTP_FAILURES, Dependency, Effect, FailureKind, Model, Once, Operation, unknown
+from kit.contract import (
+    HTTP_FAILURES,
+    Dependency,
+    Effect,
+    FailureKind,
+    Keys,
+    Listing,
+    Model,
+    Once,
+    Operation,
+    Page,
+    Scan,
+    unknown,
+)
 
 Amount = Annotated[int, Field(gt=0)]
 """Money in minor units (cents)."""
@@ -68,6 +82,19 @@ class Capture(Model):
     amount: Amount
 
 
+class RefundPayment(Model):
+    """Give back all of a payment that is not given back yet."""
+
+    order_id: Id
+    payment_intent: Id
+
+
+class Refunded(Model):
+    """A payment of which nothing is left."""
+
+    payment_intent: Id
+
+
 authorize = Operation(
     "payments.authorize",
     AuthorizePayment,
@@ -93,3 +120,52 @@ capture = Operation(
     summary="Capture {amount} for order {order_id}",
 )
 """Take the amount that is held. Its undo refunds what has not been refunded yet."""
+
+refund = Operation(
+    "payments.refund",
+    RefundPayment,
+    Refunded,
+    dependency=PAYMENTS,
+    effect=Effect.IRREVERSIBLE,
+    # What is left is looked at first, and nobody can refund more than that.
+    once=Once.by_state(),
+    key="refund:{payment_intent}",
+    timeout=timedelta(seconds=10),
+    summary="Refund what is left of payment {payment_intent} for order {order_id}",
+)
+"""Give back what is left of a payment. Cannot be taken back: reconciliations do it, and no saga."""
+
+list_taken = Operation(
+    "payments.list_taken",
+    Scan,
+    Page,
+    dependency=PAYMENTS,
+    effect=Effect.READ,
+    timeout=timedelta(seconds=20),
+    summary="Read a page of payments",
+)
+"""The payments for orders that took money, page by page, newest first."""
+
+find_taken = Operation(
+    "payments.find_taken",
+    Keys,
+    Page,
+    dependency=PAYMENTS,
+    effect=Effect.READ,
+    timeout=timedelta(seconds=60),
+    summary="Find the payments for {keys}",
+)
+"""All payments for some orders that took money."""
+
+
+class Taken(StrEnum):
+    """How a payment that took money stands."""
+
+    TAKEN = "taken"
+    """Some of it, or all, has not been given back."""
+    REFUNDED = "refunded"
+    """All of it has been given back."""
+
+
+TAKEN_PAYMENTS: Final = Listing(name="payments taken", pages=list_taken, again=find_taken)
+"""Facts: ``payment_intent``, ``left`` (not given back, in minor units), ``currency``, and the ``kit_key`` of ours."""

@@ -3,32 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any
 
 import httpx
 
 from activities.payments import contract as payments
-from activities.payments.contract import Authorization, AuthorizePayment, Capture, CapturePayment
-from activities.stripe import StripeConnector, error_of, is_stored_breakdown
+from activities.payments.contract import (
+    Authorization,
+    AuthorizePayment,
+    Capture,
+    CapturePayment,
+    Refunded,
+    RefundPayment,
+)
+from activities.payments.taken import PAGE, SEARCH_LAG, TakenPayments, clause, now
+from activities.stripe import error_of, is_stored_breakdown
 from kit.contract import FailureKind, Token, Undo
 from kit.errors import OutcomeUnknown, Refused
-from kit.worker.context import current_call
-
-SEARCH_LAG: Final = timedelta(minutes=5)
-"""What is newer than this is listed, what is older is searched: search lags behind by up to a minute, by more
-during an outage (https://docs.stripe.com/search#data-freshness); lists do not."""
-
-_PAGE: Final = 100
-"""The most objects Stripe puts on one page."""
 
 _HELD = ("requires_capture",)
 _TAKEN = ("succeeded",)
 _STILL_RUNNING = ("processing",)
 
 
-class StripePayments(StripeConnector):
-    """Authorizes, voids, captures and refunds card payments."""
+class StripePayments(TakenPayments):
+    """Authorizes, voids, captures and refunds card payments, and lists them."""
 
     # -- authorize -------------------------------------------------------------------------------------------
 
@@ -122,7 +121,26 @@ class StripePayments(StripeConnector):
     @payments.capture.compensation
     async def refund(self, undo: Undo[CapturePayment, Capture], token: Token) -> None:
         """Give back what has not been given back yet, by whomever. Without a key, for the reason given at `void`."""
-        intent = await self._get(f"/v1/payment_intents/{undo.result.payment_intent}")
+        await self._give_back(undo.result.payment_intent)
+
+    @payments.capture.probe
+    async def find_capture(self, request: CapturePayment, token: Token) -> Capture | None:
+        """The payment intent's capture, unless all of it was given back."""
+        intent = await self._get(f"/v1/payment_intents/{request.payment_intent}")
+        if intent["status"] not in _TAKEN or await self._left_to_refund(intent) <= 0:
+            return None
+        return _captured(intent)
+
+    # -- refund ----------------------------------------------------------------------------------------------
+
+    @payments.refund.action
+    async def refund_payment(self, request: RefundPayment, token: Token) -> Refunded:
+        """Give back what has not been given back yet, by whomever."""
+        await self._give_back(request.payment_intent)
+        return Refunded(payment_intent=request.payment_intent)
+
+    async def _give_back(self, intent_id: str) -> None:
+        intent = await self._get(f"/v1/payment_intents/{intent_id}")
         if await self._left_to_refund(intent) <= 0:
             return
         try:
@@ -133,42 +151,25 @@ class StripePayments(StripeConnector):
             if error_of(error).get("code") != "charge_already_refunded":
                 raise
 
-    @payments.capture.probe
-    async def find_capture(self, request: CapturePayment, token: Token) -> Capture | None:
-        """The payment intent's capture, unless all of it was given back."""
-        intent = await self._get(f"/v1/payment_intents/{request.payment_intent}")
-        if intent["status"] not in _TAKEN or await self._left_to_refund(intent) <= 0:
-            return None
-        return _captured(intent)
-
     # -- wire ------------------------------------------------------------------------------------------------
 
     async def _made_under(self, key: str) -> AsyncIterator[Mapping[str, Any]]:
-        created = int(_now().timestamp() - SEARCH_LAG.total_seconds())
-        recent: dict[str, Any] = {"created[gte]": created, "limit": _PAGE}
+        created = int(now().timestamp() - SEARCH_LAG.total_seconds())
+        recent: dict[str, Any] = {"created[gte]": created, "limit": PAGE}
         async for intent in self._pages("/v1/payment_intents", recent):
             if intent["metadata"].get("kit_key") == key:
                 yield intent
-        quoted = key.replace("\\", "\\\\").replace("'", "\\'")
-        found = await self._get(
-            "/v1/payment_intents/search", {"query": f"metadata['kit_key']:'{quoted}'", "limit": _PAGE}
-        )
+        found = await self._get("/v1/payment_intents/search", {"query": clause("kit_key", key), "limit": PAGE})
         for intent in found["data"]:
             # What search knows of an object lags behind, too; its id is all that is taken from it.
             yield await self._get(f"/v1/payment_intents/{intent['id']}")
 
     async def _left_to_refund(self, intent: Mapping[str, Any]) -> int:
         refunded = 0
-        async for refund in self._pages("/v1/refunds", {"payment_intent": intent["id"], "limit": _PAGE}):
+        async for refund in self._pages("/v1/refunds", {"payment_intent": intent["id"], "limit": PAGE}):
             if refund["status"] not in ("failed", "canceled"):
                 refunded += refund["amount"]
         return int(intent["amount_received"]) - refunded
-
-
-def _now() -> datetime:
-    """The server's time, where there is one: a worker's own clock may be wrong, and under time skipping it is."""
-    call = current_call.get()
-    return datetime.now(UTC) if call is None else call.clock()
 
 
 def _authorization(intent: Mapping[str, Any]) -> Authorization:

@@ -254,7 +254,7 @@ async def test_a_new_payment_intent_is_found_on_any_page(
     sandbox: Sandbox, connector: StripePayments, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was made a moment ago is found by listing, page after page, and never by a search that lags behind."""
-    monkeypatch.setattr(stripe, "_PAGE", 1)
+    monkeypatch.setattr(stripe, "PAGE", 1)
     wanted = await _authorized(connector, "ORDER-1")
     await _authorized(connector, "ORDER-2")
     await _authorized(connector, "ORDER-3")

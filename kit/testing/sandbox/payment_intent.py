@@ -28,8 +28,12 @@ class PaymentIntent:
         """What the record of effects calls it."""
         return self.metadata.get("order_id") or self.metadata.get("subscription_id") or self.id
 
-    def wire(self) -> dict[str, Any]:
-        """The payment intent as Stripe writes it, without the fields nobody here reads."""
+    def wire(self, *, charge: bool = False) -> dict[str, Any]:
+        """The payment intent as Stripe writes it, without the fields nobody here reads.
+
+        Args:
+            charge: Write the latest charge out, as ``expand[]=latest_charge`` asks for, and not its id only.
+        """
         return {
             "id": self.id,
             "object": "payment_intent",
@@ -42,10 +46,23 @@ class PaymentIntent:
             "created": self.created,
             "currency": self.currency,
             "last_payment_error": self.last_payment_error,
-            "latest_charge": self.latest_charge,
+            "latest_charge": self._charge() if charge else self.latest_charge,
             "livemode": False,
             "metadata": dict(self.metadata),
             "payment_method": self.payment_method,
             "payment_method_types": ["card"],
             "status": self.status,
+        }
+
+    def _charge(self) -> dict[str, Any] | None:
+        if self.latest_charge is None:
+            return None
+        return {
+            "id": self.latest_charge,
+            "object": "charge",
+            "amount": self.amount,
+            "amount_captured": self.amount_received,
+            "amount_refunded": self.amount_refunded,
+            "created": self.created,
+            "refunded": 0 < self.amount_received == self.amount_refunded,
         }

@@ -22,6 +22,9 @@ CAPTURE_PARAMS = frozenset({"amount_to_capture", "metadata", "expand"})
 CANCEL_PARAMS = frozenset({"cancellation_reason", "expand"})
 REFUND_PARAMS = frozenset({"amount", "metadata", "payment_intent", "reason", "expand"})
 
+EXPAND = "expand[]"
+"""Which ids are to be written out as objects (https://docs.stripe.com/api/expanding_objects)."""
+
 
 class PaymentRoutes(StripeRoutes):
     """Stripe's endpoints over a `Payments`."""
@@ -73,8 +76,10 @@ class PaymentRoutes(StripeRoutes):
     async def _retrieve(self, http: HttpRequest) -> Response:
         intent_id = http.path_params["id"]
 
+        charge = "latest_charge" in http.query_params.getlist(EXPAND)
+
         async def serve(request: Request) -> Reply:
-            return await self._payments.serve(request, self._payments.retrieve(intent_id))
+            return await self._payments.serve(request, self._payments.retrieve(intent_id, charge=charge))
 
         return await self._get(http, Operation.FIND, self._payments.reference(intent_id), serve)
 
@@ -83,7 +88,8 @@ class PaymentRoutes(StripeRoutes):
             params = dict(http.query_params)
             since = integer(params, "created[gte]", default=1)
             limit = integer(params, "limit", default=10)
-            execute = self._payments.list_intents(since, limit, after=params.get("starting_after"))
+            charge = "data.latest_charge" in http.query_params.getlist(EXPAND)
+            execute = self._payments.list_intents(since, limit, after=params.get("starting_after"), charge=charge)
             return await self._payments.serve(request, execute)
 
         return await self._get(http, Operation.FIND, "", serve)

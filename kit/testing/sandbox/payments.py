@@ -98,12 +98,12 @@ class Payments:
 
         return execute
 
-    def retrieve(self, intent_id: str) -> Callable[[], Reply]:
-        """`GET /v1/payment_intents/{id}`."""
-        return lambda: Reply(200, self.intent(intent_id).wire())
+    def retrieve(self, intent_id: str, *, charge: bool = False) -> Callable[[], Reply]:
+        """`GET /v1/payment_intents/{id}`; with `charge` its latest charge is written out."""
+        return lambda: Reply(200, self.intent(intent_id).wire(charge=charge))
 
-    def list_intents(self, since: int, limit: int, *, after: str | None) -> Callable[[], Reply]:
-        """`GET /v1/payment_intents`, newest first, `limit` on a page."""
+    def list_intents(self, since: int, limit: int, *, after: str | None, charge: bool = False) -> Callable[[], Reply]:
+        """`GET /v1/payment_intents`, newest first, `limit` on a page; with `charge` latest charges are written out."""
         if after is not None:
             self.intent(after, status=400)
 
@@ -111,7 +111,7 @@ class Payments:
             newest = [intent for intent in reversed(self.intents.values()) if intent.created >= since]
             ids = [intent.id for intent in newest]
             rest = newest if after is None else newest[ids.index(after) + 1 :] if after in ids else []
-            found = [intent.wire() for intent in rest[:limit]]
+            found = [intent.wire(charge=charge) for intent in rest[:limit]]
             return Reply(200, page("list", "/v1/payment_intents", found, has_more=len(rest) > limit))
 
         return execute
