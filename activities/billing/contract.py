@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Final
 
@@ -69,10 +69,10 @@ class Subscription(Model):
     currency: Currency
     payment_intent: Id | None = None
 
-    def unused(self, at: datetime) -> int:
-        """The share of what was paid that covers the time after ``at``: by the second, rounded down, in minor units."""
-        whole = int((self.period_end - self.period_start).total_seconds())
-        left = int((self.period_end - max(at, self.period_start)).total_seconds())
+    def unused(self, on: date) -> int:
+        """The share of what was paid for the days from ``on``: whole days (UTC), in minor units, rounded down."""
+        whole = (self.period_end.date() - self.period_start.date()).days
+        left = (self.period_end.date() - max(on, self.period_start.date())).days
         return self.paid * max(left, 0) // whole if whole > 0 else 0
 
 
