@@ -8,6 +8,7 @@
     │   ├── Refused                terminal or transient, effect: no. The other side said no
     │   ├── NotStarted             retryable, effect: no. Nothing can have happened
     │   └── OutcomeUnknown         retryable, effect: unknown. It may have happened
+    ├── StartHeld                  retryable: a hold refuses new runs; nothing was started
     ├── TransitionError            a state change the business does not allow
     ├── SagaUsageError             a workflow used the saga in a way its rules forbid
     ├── UnsupportedScenario        an engine does not model what a scenario needs, and refuses to pretend
@@ -20,7 +21,7 @@ Two things are visible in a failure: whether to try again (its kind) and what it
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -134,6 +135,34 @@ class OutcomeUnknown(OperationFailure):
     """The effect may have happened."""
 
     outcome = Outcome.UNKNOWN
+
+
+class StartHeld(KitError):
+    """A hold refuses new runs. Nothing was started; the same start is accepted when the hold is lifted.
+
+    Attributes:
+        workflow_type: What was to be started.
+        scope: What the hold is on, such as ``"dependency"``.
+        name: Which one.
+        reason: Why it is on.
+        who: Who switched it on.
+        until: When it ends by itself, if it does.
+    """
+
+    def __init__(
+        self, workflow_type: str, *, scope: str, name: str, reason: str, who: str, until: datetime | None
+    ) -> None:
+        ends = f"until {until.isoformat(timespec='seconds')}" if until else "until it is switched off"
+        super().__init__(
+            f"{workflow_type} is not started: {scope} {name!r} is on hold by {who} {ends}, because: {reason}. "
+            "Nothing was done; start it again then"
+        )
+        self.workflow_type = workflow_type
+        self.scope = scope
+        self.name = name
+        self.reason = reason
+        self.who = who
+        self.until = until
 
 
 class TransitionError(KitError):

@@ -1,7 +1,7 @@
 """Contracts: what an operation is, may do, and how it fails. Pure data; workflows import it."""
 
 from kit.contract.dependency import Breaker, Dependency, RateLimit
-from kit.contract.effect import Effect, Once, OnceStrategy
+from kit.contract.effect import Effect, HoldFails, Once, OnceStrategy
 from kit.contract.failure_map import (
     HTTP_FAILURES,
     SMTP_FAILURES,
@@ -12,28 +12,36 @@ from kit.contract.failure_map import (
     refused,
     unknown,
 )
+from kit.contract.holds import DEFAULT_GATES, Asking, Hold, HoldGate, HoldScope, stops, stops_start
 from kit.contract.invariant import Invariant, Keys, Listing, Page, Pair, Record, Repair, Scan, Severity
 from kit.contract.keys import fingerprint, format_key
 from kit.contract.model import Model
 from kit.contract.operation import Operation, Role
-from kit.contract.retry import DEFAULT_RETRY, TRANSIENT, UNLIMITED, Retry
+from kit.contract.retry import DEFAULT_RETRY, HELD_PAUSE, TRANSIENT, UNLIMITED, Retry
 from kit.contract.token import FailureDetails, Token, Undo, UndoRequest
 from kit.contract.transitions import Transitions
 from kit.errors import FailureKind, Outcome
 
 __all__ = [
+    "DEFAULT_GATES",
     "DEFAULT_RETRY",
+    "HELD_PAUSE",
     "HTTP_FAILURES",
     "SMTP_FAILURES",
     "SQL_FAILURES",
     "TRANSIENT",
     "UNLIMITED",
+    "Asking",
     "Breaker",
     "Dependency",
     "Effect",
     "FailureDetails",
     "FailureKind",
     "FailureMap",
+    "Hold",
+    "HoldFails",
+    "HoldGate",
+    "HoldScope",
     "Invariant",
     "Keys",
     "Listing",
@@ -60,5 +68,7 @@ __all__ = [
     "format_key",
     "not_started",
     "refused",
+    "stops",
+    "stops_start",
     "unknown",
 ]

@@ -28,6 +28,26 @@ class Effect(StrEnum):
         """Whether a compensation belongs to it."""
         return self in (Effect.REVERSIBLE, Effect.COMPENSATABLE)
 
+    @property
+    def hold_fails(self) -> HoldFails:
+        """What happens while nobody can say whether a hold is on, unless the operation declares it.
+
+        What leaves no trace behind goes on: nothing, or what can be taken back as if it had not happened. Everything
+        else waits. That costs time and no attempt, and by default nothing at all: holds live in the ledger's own
+        database, without which no effect is carried out anyway. The other way round a kill switch would fail to
+        kill just when things go wrong.
+        """
+        return HoldFails.OPEN if self in (Effect.READ, Effect.REVERSIBLE) else HoldFails.CLOSED
+
+
+class HoldFails(StrEnum):
+    """What an operation does while nobody can say whether a hold is on it."""
+
+    OPEN = "open"
+    """It goes on."""
+    CLOSED = "closed"
+    """It waits, as if there were one."""
+
 
 class OnceStrategy(StrEnum):
     """How an operation is kept to one effect."""

@@ -11,7 +11,7 @@ from typing import Any, Concatenate, Final, Generic, ParamSpec, TypeVar, cast
 from pydantic import BaseModel
 
 from kit.contract.dependency import Dependency
-from kit.contract.effect import Effect, Once, OnceStrategy
+from kit.contract.effect import Effect, HoldFails, Once, OnceStrategy
 from kit.contract.keys import check_template, format_key, placeholders
 from kit.contract.retry import TRANSIENT, UNLIMITED, Retry
 from kit.contract.token import RequestT, ResultT, Token, Undo
@@ -80,6 +80,8 @@ class Operation(Generic[RequestT, ResultT]):
             request gets a key of its own, and the original is settled before: see `kit.workflow.editing`.
         due: How long a person has to answer a task about it before the run tells of it again; by default what the
             saga declares.
+        hold_fails: Whether it goes on or waits while nobody can say whether a hold is on it; by default the
+            effect's, `Effect.hold_fails`.
 
     Raises:
         DefinitionError: The contract cannot be kept; the message names the rule and the fix.
@@ -103,6 +105,7 @@ class Operation(Generic[RequestT, ResultT]):
         local: bool = False,
         editable: tuple[str, ...] = (),
         due: timedelta | None = None,
+        hold_fails: HoldFails | None = None,
     ) -> None:
         self.name = name
         self.request = request
@@ -119,6 +122,7 @@ class Operation(Generic[RequestT, ResultT]):
         self.local = local
         self.editable = editable
         self.due = due
+        self.hold_fails = hold_fails or effect.hold_fails
         self._check()
 
     def __repr__(self) -> str:

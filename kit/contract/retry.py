@@ -14,6 +14,10 @@ from kit.errors import DefinitionError, FailureKind
 UNLIMITED: Final = None
 """Written where a number of attempts has no cap."""
 
+HELD_PAUSE: Final = timedelta(seconds=2.5)
+"""After which a step that is held asks again: soon, so that it goes on within seconds of the hold's end, and always the
+same, so that the number of attempts tells how long it was held."""
+
 _MAX_EXPONENT: Final = 32
 """Doubling stops here; every real cap is reached long before."""
 
@@ -85,7 +89,7 @@ DEFAULT_RETRY: Final[Mapping[FailureKind, Retry]] = MappingProxyType(
         FailureKind.NOT_FOUND: _TERMINAL,
         # Nothing was tried, so nothing is counted: the deadline is the bound.
         FailureKind.CIRCUIT_OPEN: Retry(attempts=UNLIMITED),
-        FailureKind.HELD: Retry(attempts=UNLIMITED, base=timedelta(seconds=5)),
+        FailureKind.HELD: Retry(attempts=UNLIMITED, base=HELD_PAUSE, cap=HELD_PAUSE),
         FailureKind.KEY_REUSED: _TERMINAL,
         FailureKind.BUG: Retry(attempts=3, cap=timedelta(seconds=10)),
     }

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from kit.contract.model import Model
 from kit.errors import FailureKind, Outcome
@@ -33,6 +33,11 @@ class Token(Model):
         attempt: The number of this attempt, from 1.
         deadline: When this attempt is cut off (aware). Work that goes on after it is somebody else's.
         persistent: The saga can no longer turn round here: transient failures are retried without end.
+        tenant: Whose run it is, if its class says so.
+        opens: It is one of the steps the run begins with. A hold on new runs stops it.
+        after_commit: It was held back until the saga's success.
+
+    What holds alone read is left out where it says nothing: it would be in the history of every step.
     """
 
     key: str
@@ -43,6 +48,9 @@ class Token(Model):
     attempt: int = 1
     deadline: datetime | None = None
     persistent: bool = False
+    tenant: str = Field(default="", exclude_if=lambda value: not value)
+    opens: bool = Field(default=False, exclude_if=lambda value: not value)
+    after_commit: bool = Field(default=False, exclude_if=lambda value: not value)
 
 
 class UndoRequest(BaseModel, Generic[RequestT, ResultT]):
@@ -73,6 +81,7 @@ class FailureDetails(Model):
         reason: The reason code.
         attempts: How many attempts were made.
         needs_person: No machine can decide how to go on: the saga parks.
+        held: Seconds for which the attempts were held back, at least.
     """
 
     operation: str
@@ -81,3 +90,4 @@ class FailureDetails(Model):
     reason: str
     attempts: int = 1
     needs_person: bool = False
+    held: float = Field(default=0, exclude_if=lambda value: not value)

@@ -4,6 +4,7 @@
 """
 
 from kit.ledger.factory import SqlLedger
+from kit.ledger.holds import HoldStore, KeepsHolds, MemoryHolds, SqlHolds, Switch, holds_of
 from kit.ledger.memory import MemoryLedger
 from kit.ledger.migrate import current_revision, migrate, migration_sql
 from kit.ledger.postgres import PostgresLedger
@@ -49,8 +50,11 @@ __all__ = [
     "Decide",
     "Doubt",
     "Entry",
+    "HoldStore",
+    "KeepsHolds",
     "Ledger",
     "Lost",
+    "MemoryHolds",
     "MemoryLedger",
     "PostgresLedger",
     "Recorded",
@@ -59,14 +63,17 @@ __all__ = [
     "ReleaseUndo",
     "Settled",
     "Share",
+    "SqlHolds",
     "SqlLedger",
     "SqliteLedger",
     "State",
+    "Switch",
     "TransactionalLedger",
     "Undone",
     "Verdict",
     "current_revision",
     "decide",
+    "holds_of",
     "migrate",
     "migration_sql",
 ]

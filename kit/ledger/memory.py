@@ -6,6 +6,7 @@ import threading
 from datetime import datetime
 from typing import Self
 
+from kit.ledger.holds import MemoryHolds
 from kit.ledger.rules import decide
 from kit.ledger.states import SETTLED_STATES, Command, Entry, Verdict
 
@@ -21,6 +22,7 @@ class MemoryLedger:
     def __init__(self) -> None:
         self._rows: dict[str, Entry] = {}
         self._lock = threading.Lock()
+        self.holds = MemoryHolds()
 
     async def open(self) -> None:
         """Do nothing: there is nothing to connect to."""

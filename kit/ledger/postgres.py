@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -22,6 +22,7 @@ from kit.ledger._rows import (
     to_micros,
     update_row,
 )
+from kit.ledger.holds import SqlHolds
 from kit.ledger.migrate import require_asyncpg
 from kit.ledger.rules import decide
 from kit.ledger.states import ClaimAction, ClaimUndo, Command, Decide, Entry, Verdict
@@ -134,6 +135,7 @@ class PostgresLedger:
         self._tasks: list[asyncio.Task[None]] = []
         self._closing = False
         self._reader: asyncpg.Connection[Any] | None = None
+        self.holds = SqlHolds(self._ask_holds, opening=self.open, closing=self.close)
 
     async def open(self) -> None:
         """Connect and check the schema and the server's durability. Idempotent.
@@ -193,6 +195,11 @@ class PostgresLedger:
             total += gone
             if gone < PURGE_BATCH:
                 return total
+
+    async def _ask_holds(self, statement: str, values: Sequence[Any]) -> Sequence[Sequence[Any]]:
+        """Run one statement of the holds beside the effects."""
+        rows: list[Any] = await self._here(lambda: self._read(statement, *values))
+        return rows
 
     # --- callers ----------------------------------------------------------------------------------
 

@@ -1,7 +1,8 @@
-"""The ledger's table, for PostgreSQL and SQLite.
+"""The ledger's tables, for PostgreSQL and SQLite.
 
-One row per key. Times are microseconds since 1970 in UTC, as integers: exact, comparable, and the same on
-every database. ``request``, ``result`` and ``shared`` are JSON text, so that an operator can read and query them.
+Effects: one row per key. Holds: one row per switch that was turned. Times are microseconds since 1970 in UTC, as
+integers: exact, comparable, and the same on every database. ``request``, ``result`` and ``shared`` are JSON text, so
+that an operator can read and query them.
 
 The description and the migrations in ``kit/ledger/migrations`` say the same; a test compares them.
 """
@@ -12,10 +13,11 @@ import sqlalchemy as sa
 
 from kit.ledger.states import SETTLED_STATES, State
 
-SCHEMA_REVISION = "0001"
+SCHEMA_REVISION = "0002"
 """The revision this version of the kit reads and writes: the newest in ``kit/ledger/migrations``."""
 
 EFFECTS_TABLE = "kit_effects"
+HOLDS_TABLE = "kit_holds"
 VERSION_TABLE = "kit_schema"
 """Holds the revision; it is alembic's version table under a name that says whose it is."""
 
@@ -77,4 +79,22 @@ effects = sa.Table(
         postgresql_where=sa.text(SETTLED),
         sqlite_where=sa.text(SETTLED),
     ),
+)
+
+holds = sa.Table(
+    HOLDS_TABLE,
+    metadata,
+    sa.Column("id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=True),
+    sa.Column("scope", sa.Text, nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("switched_on", sa.Boolean, nullable=False),
+    sa.Column("who", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("at", sa.BigInteger, nullable=False),
+    sa.Column("until", sa.BigInteger),
+    sa.Column("gates", sa.Text, nullable=False),
+    sa.Column("accepts", sa.Boolean, nullable=False),
+    sa.Column("undo", sa.Boolean, nullable=False),
+    # Which switch of a hold was the last.
+    sa.Index("kit_holds_latest", "scope", "name", "id"),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -21,6 +22,7 @@ from kit.ledger._rows import (
     update_row,
 )
 from kit.ledger._writer import Writer
+from kit.ledger.holds import SqlHolds
 from kit.ledger.migrate import check_known, migrate_file
 from kit.ledger.rules import decide
 from kit.ledger.schema import SCHEMA_REVISION, VERSION_TABLE
@@ -55,6 +57,7 @@ class SqliteLedger:
         self._busy_timeout = busy_timeout.total_seconds()
         self._lock = threading.Lock()
         self._writer: Writer | None = None
+        self.holds = SqlHolds(self._ask, opening=self.open, closing=self.close)
 
     async def open(self) -> None:
         """Open the file, creating or upgrading the schema. Idempotent.
@@ -102,6 +105,11 @@ class SqliteLedger:
             gone = cast(int, await self._do(work, writes=True))
             total += gone
         return total
+
+    async def _ask(self, statement: str, values: Sequence[Any]) -> Sequence[Sequence[Any]]:
+        """Run one statement of the holds beside the effects."""
+        work = partial(_rows, statement=statement.replace("$", "?"), values=tuple(values))
+        return cast("list[tuple[Any, ...]]", await self._do(work, writes=not statement.startswith("SELECT")))
 
     async def _do(self, work: Any, *, writes: bool = False) -> Any:
         if self._writer is None:
@@ -171,6 +179,10 @@ def _get(connection: sqlite3.Connection, *, key: str) -> Entry | None:
 
 def _of_saga(connection: sqlite3.Connection, *, saga: str) -> list[Entry]:
     return entries_of(saga, connection.execute(SQLITE.of_saga, of_saga_row(saga)))
+
+
+def _rows(connection: sqlite3.Connection, *, statement: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+    return connection.execute(statement, values).fetchall()
 
 
 def _purge(connection: sqlite3.Connection, *, until: int | None) -> int:

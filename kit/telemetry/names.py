@@ -38,6 +38,13 @@ class Event(StrEnum):
     CIRCUIT_CLOSED = "dependency.circuit_closed"
     FINDING = "reconciliation.finding"
     RECONCILED = "reconciliation.ended"
+    STEP_HELD = "operation.held"
+    START_HELD = "hold.start_refused"
+    HOLD_IN_FORCE = "hold.in_force"
+    HOLD_LIFTED = "hold.lifted"
+    HOLD_SWITCHED = "hold.switched"
+    HOLDS_UNREACHABLE = "hold.store_unreachable"
+    HOLDS_REACHED = "hold.store_reached"
 
 
 DURATION: Final = "duration"
@@ -92,6 +99,12 @@ FINDINGS: Final = Metric(
 INVARIANTS_CHECKED: Final = Metric(
     "kit_invariants_checked", "Invariants that reconciliations checked, by result", ("invariant", "severity", "result")
 )
+ATTEMPTS_HELD: Final = Metric(
+    "kit_attempts_held", "Attempts that a hold kept waiting, by the scope of the hold", ("operation", "scope")
+)
+STARTS_HELD: Final = Metric(
+    "kit_starts_held", "Starts that a hold refused, by the scope of the hold", ("workflow_type", "scope")
+)
 
 METRICS: Final = MappingProxyType(
     {
@@ -113,6 +126,8 @@ METRICS: Final = MappingProxyType(
             UNWINDS,
             FINDINGS,
             INVARIANTS_CHECKED,
+            ATTEMPTS_HELD,
+            STARTS_HELD,
         )
     }
 )

@@ -49,7 +49,7 @@ def _action(guard: Guard, operation: Operation[Any, Any], connector: Connector) 
     async def act(request: Any, token: Token) -> Any:
         attempt = _begin(token)
         result = await guard.act(connector, operation, request, token, attempt)
-        return done(result=result, attempts=attempt.number, source=attempt.source)
+        return done(result=result, attempts=attempt.number, source=attempt.source, held=attempt.held)
 
     return _named(act, operation.name, [operation.request, Token], done)
 

@@ -13,6 +13,7 @@ from typing import Final
 from temporalio import activity
 from temporalio.common import MetricMeter
 
+from kit.contract import HELD_PAUSE, FailureKind
 from kit.worker.context import elapsed
 from kit.workflow import Source
 
@@ -57,6 +58,8 @@ class Attempt:
         remember: Hands ``counts`` to the next attempt.
         meter: Where it counts.
         source: Where its result came from, once it has one.
+        workflow_type: Of the run.
+        scheduled_at: When its step was scheduled; ``None`` outside Temporal.
         clock: Seconds that only go forward; what has passed here since ``started_at`` is measured by it.
 
     What is not seen: how long the server's word took to get here. The attempt believes it began that much later than
@@ -72,6 +75,8 @@ class Attempt:
     remember: Callable[[Mapping[str, int]], None] = _forget
     meter: MetricMeter = field(default_factory=lambda: MetricMeter.noop)
     source: Source = Source.FRESH
+    workflow_type: str = ""
+    scheduled_at: datetime | None = None
     clock: Callable[[], float] = elapsed
     _began: float = field(init=False)
 
@@ -96,12 +101,19 @@ class Attempt:
             owner=f"{info.workflow_run_id}/{info.activity_id}/{info.attempt}/{_unique()}",
             remember=(lambda counts: None) if info.is_local else activity.heartbeat,
             meter=activity.metric_meter(),
+            workflow_type=info.workflow_type or "",
+            scheduled_at=info.scheduled_time,
         )
 
     @classmethod
     def direct(cls, *, timeout: timedelta, number: int = 1, started_at: datetime | None = None) -> Attempt:
         """An attempt outside Temporal, for checks of connectors."""
         return cls(number=number, started_at=started_at or datetime.now(UTC), timeout=timeout)
+
+    @property
+    def held(self) -> float:
+        """Seconds for which earlier attempts were held back, at least."""
+        return self.counts.get(FailureKind.HELD.value, 0) * HELD_PAUSE.total_seconds()
 
     @property
     def now(self) -> datetime:

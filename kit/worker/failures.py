@@ -145,6 +145,7 @@ def application_error(
         reason=failure.reason,
         attempts=attempt.number,
         needs_person=person,
+        held=attempt.held,
     )
     return ApplicationError(
         f"{what}: {failure} ({failure.reason}). {_SAYS[outcome]}",

@@ -45,7 +45,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from temporalio.exceptions import ApplicationError
 
 from kit.contract import OnceStrategy, Operation, Role, Token, UndoRequest
-from kit.errors import FailureKind, OperationFailure, Outcome, OutcomeUnknown
+from kit.errors import FailureKind, NotStarted, OperationFailure, Outcome, OutcomeUnknown
 from kit.ledger.protocol import Ledger
 from kit.worker import acting, deciding, transaction, undoing
 from kit.worker.attempt import WAITING, Attempt
@@ -53,6 +53,7 @@ from kit.worker.connector import Connector
 from kit.worker.context import elapsed
 from kit.worker.documents import dump
 from kit.worker.gates import Gate
+from kit.worker.holding import HoldWatch
 from kit.worker.work import Work
 from kit.workflow import RECORD_ACTIVITY, DecisionRecord
 
@@ -70,6 +71,7 @@ class Guard:
         ledger: The durable record; opened by the caller.
         retention: How long settled rows are kept. Not shorter than any replay may come.
         clock: Seconds that only go forward, for circuit breakers and rate limits.
+        holds: What is known of the holds; ``None`` where nobody can switch one on.
     """
 
     def __init__(
@@ -78,10 +80,12 @@ class Guard:
         *,
         retention: timedelta = timedelta(days=90),
         clock: Callable[[], float] = elapsed,
+        holds: HoldWatch | None = None,
     ) -> None:
         self.ledger = ledger
         self._retention = retention
         self._clock = clock
+        self._holds = holds
         self._gates: dict[str, Gate] = {}
 
     async def act(
@@ -103,6 +107,7 @@ class Guard:
         work = self._work(connector, operation, request, token, attempt, Role.ACTION)
         if (error := work.died_too_often()) is not None:
             raise error
+        _pass_holds(work)
         if work.strategy is None:
             return await self._classified(work, acting.read(work))
         if work.strategy is OnceStrategy.BY_TRANSACTION:
@@ -128,6 +133,7 @@ class Guard:
         work = self._work(connector, operation, undo.request, token, attempt, Role.COMPENSATION)
         if work.strategy is None:
             return False  # a READ leaves nothing behind
+        _pass_holds(work)
         return await self._classified(work, self._undo(work, undo))
 
     async def _undo(self, work: Work, undo: UndoRequest[Any, Any]) -> bool:
@@ -173,7 +179,9 @@ class Guard:
         if gate is None:
             gate = self._gates[dependency.name] = Gate(dependency, clock=self._clock)
         token = token.model_copy(update={"attempt": attempt.number, "deadline": attempt.cut_off})
-        return Work(connector, operation, request, token, attempt, role, self.ledger, gate, self._retention)
+        return Work(
+            connector, operation, request, token, attempt, role, self.ledger, gate, self._retention, self._holds
+        )
 
     async def _classified(self, work: Work, attempt: Awaitable[T]) -> T:
         """Whatever goes wrong in the guard itself is a bug with few attempts, never an endless retry."""
@@ -195,3 +203,15 @@ class Guard:
             if work.role is Role.COMPENSATION:
                 raise work.undo_failed(failure) from error
             raise work.fail(failure, outcome=Outcome.UNKNOWN) from error
+
+
+def _pass_holds(work: Work) -> None:
+    """Before anything is claimed: what waits for the end of a hold keeps nobody else waiting.
+
+    Raises:
+        ApplicationError: Kind ``held``; the same step asks again in a moment.
+    """
+    try:
+        work.pass_holds()
+    except NotStarted as held:
+        raise work.fail(held, outcome=work.outcome_before) from held

@@ -22,11 +22,13 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
 from kit.contract import Operation
 from kit.errors import DefinitionError, KitError
+from kit.ledger.holds import HoldStore, holds_of
 from kit.ledger.protocol import Ledger
 from kit.worker.activities import Served, activities_of
 from kit.worker.connector import Connector
 from kit.worker.context import elapsed
 from kit.worker.guard import Guard
+from kit.worker.holding import HoldWatch
 from kit.worker.payloads import ModelPayloadConverter
 from kit.worker.starting import StartInterceptor
 from kit.workflow import ReconciliationWorkflow, SagaWorkflow
@@ -59,6 +61,8 @@ class ReliabilityPlugin(SimplePlugin):
             starts workflows and runs no worker.
         connectors: One for each operation the worker's workflows use.
         retention: How long settled rows are kept; at least any saga's deadline + replay window.
+        holds: Where operators switch holds on and off; by default the ledger's own database. A client that runs no
+            worker needs it to refuse the starts that a hold is on; the store is then opened by whoever gives it.
         tracing: Trace clients, workflows and activities with OpenTelemetry, through the process's tracer provider.
         clock: Seconds that only go forward, for circuit breakers and rate limits; for tests in which time is skipped.
 
@@ -74,6 +78,7 @@ class ReliabilityPlugin(SimplePlugin):
         ledger: Ledger | None = None,
         connectors: Sequence[Connector] = (),
         retention: timedelta = DEFAULT_RETENTION,
+        holds: HoldStore | None = None,
         tracing: bool = False,
         clock: Callable[[], float] = elapsed,
     ) -> None:
@@ -81,6 +86,8 @@ class ReliabilityPlugin(SimplePlugin):
         self._connectors = tuple(connectors)
         self._ledger = ledger
         self._retention = retention
+        store = holds or holds_of(ledger)
+        self._holds = None if store is None else HoldWatch(store)
         self._workers = 0
         self._opening = asyncio.Lock()
         self._closing = AsyncExitStack()
@@ -90,13 +97,14 @@ class ReliabilityPlugin(SimplePlugin):
                 rule="connectors without a ledger: nothing would know which effects have happened",
                 fix="give ledger=SqliteLedger(path) or ledger=PostgresLedger(dsn)",
             )
-        activities = (
-            [] if ledger is None else activities_of(Guard(ledger, retention=retention, clock=clock), self._served)
-        )
+        activities: list[Callable[..., Any]] = []
+        if ledger is not None:
+            guard = Guard(ledger, retention=retention, clock=clock, holds=self._holds)
+            activities = activities_of(guard, self._served)
         super().__init__(
             "kit.ReliabilityPlugin",
             data_converter=_data_converter,
-            interceptors=[StartInterceptor(), *([TracingInterceptor()] if tracing else [])],
+            interceptors=[StartInterceptor(self._holds), *([TracingInterceptor()] if tracing else [])],
             activities=activities,
             workflows=self._with_own,
             workflow_runner=self._workflow_runner,
@@ -201,6 +209,8 @@ class ReliabilityPlugin(SimplePlugin):
         async with AsyncExitStack() as stack:
             if self._ledger is not None:
                 await stack.enter_async_context(self._ledger)
+            if self._holds is not None:
+                await stack.enter_async_context(self._holds.watching())
             databases = {id(c.database): c.database for c in self._connectors if c.database is not None}
             for database in databases.values():
                 await stack.enter_async_context(database)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import structlog
 from temporalio import workflow
 from temporalio.client import Interceptor, OutboundInterceptor, StartWorkflowInput, WorkflowHandle
+from temporalio.runtime import Runtime
 
-from kit.errors import DefinitionError
-from kit.telemetry import CORRELATION_ID, CORRELATION_MEMO
+from kit.contract import stops_start
+from kit.errors import DefinitionError, StartHeld
+from kit.telemetry import CORRELATION_ID, CORRELATION_MEMO, Event, count, names
+from kit.worker.holding import HoldWatch, log
 from kit.workflow import SagaDefinition, SagaWorkflow
 
 
@@ -26,20 +30,61 @@ def sagas() -> Iterator[tuple[str, SagaDefinition]]:
 
 
 class StartInterceptor(Interceptor):
-    """Checks and describes the sagas that a client starts."""
+    """Checks and describes the sagas that a client starts.
+
+    Args:
+        holds: What is known of the holds; ``None`` where nobody can switch one on.
+    """
+
+    def __init__(self, holds: HoldWatch | None = None) -> None:
+        self._holds = holds
 
     def intercept_client(self, next: OutboundInterceptor) -> OutboundInterceptor:
         """See base class."""
-        return _Outbound(next)
+        return _Outbound(next, self._holds)
 
 
 class _Outbound(OutboundInterceptor):
+    def __init__(self, next: OutboundInterceptor, holds: HoldWatch | None) -> None:
+        super().__init__(next)
+        self._holds = holds
+
     async def start_workflow(self, input: StartWorkflowInput) -> WorkflowHandle[Any, Any]:
         """See base class."""
         saga = dict(sagas()).get(input.workflow)
         if saga is not None:
+            if self._holds is not None:
+                await refuse_held(self._holds, input, saga)
             _prepare(input, saga)
         return await super().start_workflow(input)
+
+
+async def refuse_held(watch: HoldWatch, start: StartWorkflowInput, saga: SagaDefinition) -> None:
+    """Refuse a start that a hold is on. When nobody can say, it goes on: the worker's guard has the last word.
+
+    Raises:
+        StartHeld: With the hold.
+    """
+    await watch.fresh()
+    now = datetime.now(UTC)
+    tenant = saga.tenant_of(start.args[0] if start.args else None)
+    for hold in watch.holds:
+        if hold.accepts or not stops_start(
+            hold, workflow_type=start.workflow, tenant=tenant, operations=saga.operations.values(), now=now
+        ):
+            continue
+        runtime = Runtime.default()
+        scope = hold.scope.value
+        count(runtime.metric_meter, names.STARTS_HELD, workflow_type=start.workflow, scope=scope)
+        log.warning(
+            Event.START_HELD,
+            workflow_type=start.workflow,
+            workflow_id=start.id,
+            scope=scope,
+            name=hold.name,
+            reason=hold.reason,
+        )
+        raise StartHeld(start.workflow, scope=scope, name=hold.name, reason=hold.reason, who=hold.who, until=hold.until)
 
 
 def _prepare(start: StartWorkflowInput, saga: SagaDefinition) -> None:

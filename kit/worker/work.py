@@ -11,7 +11,7 @@ from typing import Any, Final
 from pydantic import BaseModel
 from temporalio.exceptions import ApplicationError
 
-from kit.contract import OnceStrategy, Operation, Role, Token, fingerprint
+from kit.contract import HELD_PAUSE, Asking, OnceStrategy, Operation, Role, Token, fingerprint
 from kit.contract.token import REASON_UNKNOWABLE
 from kit.errors import (
     FailureKind,
@@ -32,10 +32,15 @@ from kit.worker.context import Call, current_call
 from kit.worker.documents import load
 from kit.worker.failures import Waiting, application_error, classify
 from kit.worker.gates import Gate
+from kit.worker.holding import HoldWatch
 from kit.workflow import Source
 
 UNDO_KEY_SUFFIX: Final = ":undo"
 """Appended to an action's key, it is the key under which the compensation talks to the provider."""
+
+REASON_HELD: Final = "held"
+REASON_HOLDS_UNKNOWN: Final = "holds_unknown"
+"""Reason codes of an attempt that waits: for the end of a hold, or for somebody to know whether one is on."""
 
 LEASE_MARGIN: Final = timedelta(seconds=1)
 """How much longer a lease is than its attempt: covers a start that was slow to get here. It costs nothing: after an
@@ -64,6 +69,7 @@ class Work:
     ledger: Ledger
     gate: Gate
     retention: timedelta
+    holds: HoldWatch | None = None
 
     # -- what it knows ---------------------------------------------------------------------------------------------
 
@@ -124,6 +130,35 @@ class Work:
             expires_at=now + self.retention,
         )
 
+    # -- holds -----------------------------------------------------------------------------------------------------
+
+    def pass_holds(self) -> None:
+        """Go on, unless a hold stops this attempt: of the action, or of the undo where the hold names it.
+
+        Raises:
+            NotStarted: Kind ``held``: it must wait, and loses no attempt by it.
+        """
+        if self.holds is None:
+            return
+        token = self.token
+        asking = Asking(
+            operation=self.operation,
+            workflow_type=self.attempt.workflow_type,
+            tenant=token.tenant,
+            undo=self.role is Role.COMPENSATION,
+            after_commit=token.after_commit,
+            opened_at=self.attempt.scheduled_at if token.opens else None,
+        )
+        stopped = self.holds.stopped(asking, now=self.attempt.now)
+        if stopped is None:
+            return
+        scope = stopped.hold.scope.value if stopped.hold else "unknown"
+        count(self.attempt.meter, names.ATTEMPTS_HELD, operation=self.operation.name, scope=scope)
+        if self.attempt.counts.get(FailureKind.HELD.value, 0) == 0:
+            log.info(Event.STEP_HELD, **self.facts, why=str(stopped))
+        reason = REASON_HELD if stopped.hold else REASON_HOLDS_UNKNOWN
+        raise NotStarted(FailureKind.HELD, str(stopped), reason=reason, retry_after=HELD_PAUSE)
+
     # -- calling the connector -------------------------------------------------------------------------------------
 
     async def call(self, role: Role, *args: Any, until: datetime | None = None) -> Any:
@@ -153,6 +188,12 @@ class Work:
         if left > 0:
             await self.gate.enter(patience=timedelta(seconds=left / 2))
             left = (until - self.attempt.now).total_seconds()
+        if role is Role.ACTION:  # the wait for a place may have been long
+            try:
+                self.pass_holds()
+            except NotStarted:
+                self.gate.abandoned()
+                raise
         if left <= 0:
             self.gate.abandoned()
             raise NotStarted(FailureKind.TIMEOUT, "no time was left to begin", reason="too_late")
@@ -241,6 +282,8 @@ class Work:
             final=final,
         )
         self._count(left, failure.kind)
+        if failure.kind is FailureKind.HELD and not error.non_retryable:
+            return error  # said once, where it was stopped; a thousand waiting runs would say it every second
         log.warning(
             Event.ATTEMPT_FAILED,
             **self.facts,
@@ -361,5 +404,7 @@ class Work:
 
     @property
     def outcome_before(self) -> Outcome:
-        """What is left behind when this attempt did nothing: nothing, if it is the first."""
-        return Outcome.NOT_STARTED if self.attempt.number == 1 else Outcome.UNKNOWN
+        """What is left behind when this attempt did nothing: nothing, if it is the first, or all others were held."""
+        earlier = self.attempt.number - 1
+        idle = self.attempt.counts.get(FailureKind.HELD.value, 0) >= earlier
+        return Outcome.NOT_STARTED if idle else Outcome.UNKNOWN

@@ -15,9 +15,11 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Final, get_type_hints
 
+from pydantic import BaseModel
 from temporalio import workflow
 
 from kit.contract import Effect, OnceStrategy, Operation
+from kit.contract.keys import placeholders
 from kit.errors import DefinitionError
 from kit.workflow.steps import Phase
 
@@ -52,6 +54,7 @@ class SagaDefinition:
         due: How long a person has to answer one of its tasks before the run tells of it again; ``None`` when nothing
             is declared.
         escalation: Who is told then.
+        tenant: Template of whose run it is, over the fields of its request; empty for nobody's.
         uses: The operations it uses, in source order.
     """
 
@@ -62,12 +65,19 @@ class SagaDefinition:
     runbook: str | None = None
     due: timedelta | None = None
     escalation: str | None = None
+    tenant: str = ""
     uses: tuple[Use, ...] = field(default=())
 
     @property
     def operations(self) -> dict[str, Operation[Any, Any]]:
         """The operations it uses, by name."""
         return {use.operation.name: use.operation for use in self.uses}
+
+    def tenant_of(self, request: Any) -> str:
+        """Whose run a request asks for; empty for nobody's, and where the request cannot be read."""
+        if not isinstance(request, BaseModel):
+            return ""
+        return self.tenant.format_map({name: getattr(request, name) for name in type(request).model_fields})
 
 
 def result_of(cls: type) -> Any:
@@ -136,6 +146,28 @@ def uses_in_process(cls: type, declared: tuple[Operation[Any, Any], ...]) -> tup
     if not workflow.unsafe.in_sandbox():
         _USES[name] = uses_of(cls, declared)
     return _USES.get(name, ())
+
+
+def check_tenant(definition: SagaDefinition, run: Callable[..., Any]) -> None:
+    """Refuse a tenant that the request cannot tell.
+
+    Raises:
+        DefinitionError: The template uses a field that the request of ``run`` does not have.
+    """
+    wanted = list(placeholders(definition.tenant))
+    names = list(inspect.signature(run).parameters)[1:]
+    try:
+        request = get_type_hints(run).get(names[0]) if names else None
+    except NameError:  # Temporal says so, with more to say about it
+        return
+    known = request.model_fields if isinstance(request, type) and issubclass(request, BaseModel) else {}
+    unknown = [name for name in wanted if name.split(".")[0] not in known]
+    if unknown:
+        raise DefinitionError(
+            f"saga {definition.name!r}",
+            rule=f"its tenant {definition.tenant!r} uses {unknown[0]!r}, which its request does not have",
+            fix=f"use the fields of what run takes: {', '.join(sorted(known)) or 'none'}",
+        )
 
 
 def uses_of(cls: type, declared: tuple[Operation[Any, Any], ...]) -> tuple[Use, ...]:

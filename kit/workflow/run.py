@@ -11,7 +11,7 @@ from kit.contract import Operation, Token
 from kit.telemetry import CORRELATION_MEMO, workflow_log
 from kit.workflow.definition import SagaDefinition, result_of
 from kit.workflow.parents import parent
-from kit.workflow.steps import Step
+from kit.workflow.steps import Phase, Step
 from kit.workflow.story import Status, details
 from kit.workflow.tasks import Task
 
@@ -32,6 +32,7 @@ class Run:
         waited: How long it has waited for people.
         parent: The saga that has started it as its child.
         misfits: Answers that came by signal and did not fit, the last ones.
+        tenant: Whose run it is; empty for nobody's.
     """
 
     def __init__(self, definition: SagaDefinition) -> None:
@@ -44,6 +45,7 @@ class Run:
         self.turned: BaseException | None = None
         self.key_outputs: dict[str, Any] = {}
         self.misfits: list[str] = []
+        self.tenant = ""
         self.started_at = workflow.now()
         self.log = workflow_log()
         info = workflow.info()
@@ -101,6 +103,9 @@ class Run:
             run_id=info.first_execution_run_id,
             step=step.number,
             persistent=persistent,
+            tenant=self.tenant,
+            opens=info.continued_run_id is None and step.group == self.steps[0].group,
+            after_commit=step.phase is Phase.AFTER_COMMIT,
         )
 
     # -- the clock -------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from temporalio import workflow
 from kit.contract import Operation
 from kit.contract.token import RequestT, ResultT
 from kit.workflow.approving import DEFAULT_WITHIN, VERDICTS
-from kit.workflow.definition import SagaDefinition, check, result_of, uses_in_process
+from kit.workflow.definition import SagaDefinition, check, check_tenant, result_of, uses_in_process
 from kit.workflow.engine import Saga
 from kit.workflow.story import RunSummary
 from kit.workflow.tasks import (
@@ -78,6 +78,7 @@ class SagaWorkflow:
         due: How long a person has to answer one of its tasks before the run tells of it again. Without it no timer is
             set for repairs; they count as overdue after `kit.workflow.DEFAULT_DUE` where tasks are listed.
         escalation: Who is told then, besides the owner.
+        tenant: Whose run it is, over the fields of its request, such as ``"{merchant_id}"``: a hold can be on a tenant.
         uses: Operations that are chosen at run time and cannot be seen in the source.
 
     How a run ends: it returns (completed); fails with ``SagaCompensated`` (nothing is left) or ``SagaResidue`` (a
@@ -100,6 +101,7 @@ class SagaWorkflow:
         runbook: str | None = None,
         due: timedelta | None = None,
         escalation: str | None = None,
+        tenant: str | None = None,
         uses: tuple[Operation[Any, Any], ...] = (),
         **kwargs: Any,
     ) -> None:
@@ -113,12 +115,15 @@ class SagaWorkflow:
             runbook=base.runbook if runbook is None else runbook,
             due=base.due if due is None else due,
             escalation=base.escalation if escalation is None else escalation,
+            tenant=base.tenant if tenant is None else tenant,
             uses=uses_in_process(cls, uses),
         )
         if not workflow.unsafe.in_sandbox():  # there it is built again for every run, and was checked before
             check(definition)
         cls.__saga__ = definition
         if "run" in vars(cls):
+            if definition.tenant and not workflow.unsafe.in_sandbox():
+                check_tenant(definition, vars(cls)["run"])
             cls.run = _watched(vars(cls)["run"])  # type: ignore[attr-defined] # the subclass defines it
 
     @overload
@@ -345,6 +350,8 @@ def _watched(run: Any) -> Any:
 
     @functools.wraps(run)
     async def supervised(self: SagaWorkflow, *args: Any) -> Any:
-        return await _saga(self).supervise(functools.partial(run, self, *args))
+        saga = _saga(self)
+        saga.run.tenant = saga.run.definition.tenant_of(args[0] if args else None)
+        return await saga.supervise(functools.partial(run, self, *args))
 
     return supervised

@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Generic, Self
 
-from pydantic import BaseModel, ConfigDict, ModelWrapValidatorHandler, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, ValidationError, model_validator
 
 from kit.contract import FailureDetails, Outcome
 from kit.contract.token import ResultT
@@ -120,6 +120,8 @@ class Done(_Envelope, Generic[ResultT]):
     result: ResultT
     attempts: int = 1
     source: Source = Source.FRESH
+    held: float = Field(default=0, exclude_if=lambda value: not value)
+    """Seconds for which its attempts were held back, at least."""
 
 
 class UndoEnded(_Envelope):

@@ -53,7 +53,7 @@ async def postgres(postgres_server: str, _migrated: set[str]) -> str:
         _migrated.add(postgres_server)
     connection = await asyncpg.connect(postgres_server)
     try:
-        await connection.execute("TRUNCATE kit_effects")
+        await connection.execute("TRUNCATE kit_effects, kit_holds")
     finally:
         await connection.close()
     return postgres_server

@@ -30,9 +30,9 @@ async def test_migrate_then_status(url: str, capsys: pytest.CaptureFixture[str])
     assert await run("status", url) == 0
 
     assert capsys.readouterr().out.splitlines() == [
-        "ledger schema: none, needed: 0001",
-        "ledger schema is at revision 0001",
-        "ledger schema: 0001, needed: 0001",
+        "ledger schema: none, needed: 0002",
+        "ledger schema is at revision 0002",
+        "ledger schema: 0002, needed: 0002",
     ]
 
 
