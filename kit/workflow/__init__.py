@@ -2,8 +2,8 @@
 
 from kit.workflow.definition import SagaDefinition, Use
 from kit.workflow.findings import RECONCILIATION_QUERY, Finding, ReconciliationReport, Standing
+from kit.workflow.progress import ReconciliationRequest
 from kit.workflow.reconciliation import ReconciliationWorkflow
-from kit.workflow.reconciling import ReconciliationRequest
 from kit.workflow.saga import SagaWorkflow
 from kit.workflow.schedule import RECORD_ACTIVITY
 from kit.workflow.steps import Done, Phase, Source, Step, UndoEnded, UndoState

@@ -16,6 +16,9 @@ RECONCILIATION_QUERY: Final = "kit_reconciliation"
 FINDINGS_WORKFLOW: Final = "kit.Findings"
 """Workflow type of the question about what a reconciliation could not decide: one for each invariant."""
 
+FINDINGS_QUERY: Final = "kit_findings"
+"""Name of the query that lists the findings a question is about."""
+
 FIND_RUNS_ACTIVITY: Final = "kit.find_runs"
 """Name of the activity that finds the runs which had the effects of some keys."""
 

@@ -11,7 +11,8 @@ from temporalio import workflow
 from kit.contract import Invariant, Operation
 from kit.errors import DefinitionError
 from kit.workflow.findings import RECONCILIATION_QUERY, ReconciliationReport
-from kit.workflow.reconciling import Reconciliation, ReconciliationRequest
+from kit.workflow.progress import ReconciliationRequest
+from kit.workflow.reconciling import Reconciliation
 
 _RECONCILIATION: Final = "_kit_reconciliation"
 

@@ -23,11 +23,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError
 
-from kit.contract import Invariant, Keys, Listing, Model, Operation, Outcome, Page, Pair, Scan, Token
+from kit.contract import Invariant, Keys, Listing, Operation, Outcome, Page, Pair, Scan, Token
 from kit.telemetry import CORRELATION_MEMO, Event, count, names, workflow_log
 from kit.workflow.comparing import Comparison, Side, pairs_of, suspects
 from kit.workflow.findings import (
@@ -41,6 +41,8 @@ from kit.workflow.findings import (
     checked,
 )
 from kit.workflow.outcomes import read_failure
+from kit.workflow.progress import Progress, ReconciliationRequest
+from kit.workflow.questioning import put, withdraw
 from kit.workflow.reporting import markdown
 from kit.workflow.schedule import start_action, start_find_runs
 from kit.workflow.steps import Phase, Step
@@ -63,50 +65,6 @@ not check, or not repair, and goes on."""
 
 PAGES_A_RUN: Final = 500
 """After so many pages it continues as new at the latest: about 3,500 events."""
-
-
-class Progress(BaseModel):
-    """How far a reconciliation has come: all it needs to go on.
-
-    Attributes:
-        report: What it has found and done.
-        pair: Which two systems are at work, by their place.
-        comparison: How far they have been read.
-        suspects: The ids that break a rule as they were read, and when that was seen first.
-        steps: How many operations were carried out, for their tokens.
-    """
-
-    model_config = ConfigDict(extra="forbid")
-
-    report: ReconciliationReport
-    pair: int = 0
-    comparison: Comparison = Field(default_factory=Comparison)
-    suspects: dict[str, datetime] = Field(default_factory=dict)
-    steps: int = 0
-
-
-class ReconciliationRequest(Model):
-    """What a reconciliation is asked for.
-
-    Attributes:
-        invariants: Their names; empty for all that the workflow has.
-        repair: Whether it repairs, and asks about the rest; else it only looks.
-        at_most: How many repairs of each kind it makes, where that is to differ from what the rules say.
-        calls_a_minute: How often it asks a system for anything: pages, looks and repairs together.
-        page_size: How many records it asks for at once.
-        who: Who wants it.
-        why: And why.
-        progress: Set by a run that continues as new; not by anybody else.
-    """
-
-    invariants: tuple[str, ...] = ()
-    repair: bool = True
-    at_most: int | None = Field(default=None, ge=0)
-    calls_a_minute: int = Field(default=120, gt=0)
-    page_size: int = Field(default=100, gt=0, le=1000)
-    who: str = Field(default="schedule", min_length=1)
-    why: str = Field(default="scheduled", min_length=1)
-    progress: Progress | None = None
 
 
 class Reconciliation:
@@ -168,6 +126,7 @@ class Reconciliation:
             mine = [finding for finding in found if finding.invariant == rule.name]
             if self.request.repair:
                 mine = await self._repair(rule, mine)
+                await self._ask_person(rule, mine)
             self._keep(rule, mine)
 
     # -- reading ---------------------------------------------------------------------------------------------------
@@ -331,6 +290,20 @@ class Reconciliation:
             failure = read_failure(operation.name, error)
             return RepairMade(operation=operation.name, key=key, outcome=failure.outcome, reason=failure.reason)
         return RepairMade(operation=operation.name, key=key, outcome=Outcome.DONE)
+
+    async def _ask_person(self, rule: Invariant, found: Sequence[Finding]) -> None:
+        """Ask about all that still stands, in one question; close the question of an invariant that holds again."""
+        standing = [finding for finding in found if finding.standing is Standing.FOUND]
+        if not standing:
+            if all(finding.standing is Standing.REPAIRED for finding in found):
+                await withdraw(rule)
+            return
+        untried = sum(finding.repair is None and _repair_of(rule, finding.pair) is not None for finding in standing)
+        for finding in standing:
+            finding.standing = Standing.ASKED
+        task = await put(rule, standing, repairs=untried)
+        for finding in standing:
+            finding.task = task
 
     # -- operations ------------------------------------------------------------------------------------------------
 

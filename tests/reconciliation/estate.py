@@ -1,0 +1,130 @@
+"""The shop's systems in this process, to be broken on purpose: real connectors, real database, sandbox providers."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+from sqlalchemy import insert, update
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from temporalio.client import WorkflowHandle
+from temporalio.testing import WorkflowEnvironment
+
+from activities.orders.contract import OrderStatus
+from activities.orders.sql import SqlOrders
+from activities.orders.tables import create_tables, orders
+from activities.payments.stripe import StripePayments
+from kit.ledger import MemoryLedger, TransactionalLedger
+from kit.testing.sandbox import SandboxApp
+from kit.testing.sandbox.exchange import Exchange
+from kit.worker import Connector, ReliabilityPlugin, http_client
+from kit.workflow import ReconciliationReport, ReconciliationRequest
+from tests.harness import Running, running
+from workflows.reconciliation import Reconcile
+
+AMOUNT: Final = 4999
+
+
+@dataclass
+class Estate:
+    """The systems of one test."""
+
+    server: WorkflowEnvironment
+    app: SandboxApp
+    engine: AsyncEngine
+    database: TransactionalLedger
+    connectors: Sequence[Connector]
+    ledger: MemoryLedger = field(default_factory=MemoryLedger)
+    cached: bool = True
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, server: WorkflowEnvironment, folder: Path, *, cached: bool = True) -> AsyncIterator[Estate]:
+        """Open the systems for one test."""
+        app = SandboxApp()
+        ledger = MemoryLedger()
+        async with AsyncExitStack() as stack:
+            engine = create_async_engine(f"sqlite+aiosqlite:///{folder / 'shop.db'}")
+            stack.push_async_callback(engine.dispose)
+            await create_tables(engine)
+            database = TransactionalLedger(engine)
+            await database.create_schema()
+            stripe = await stack.enter_async_context(
+                http_client(
+                    "http://stripe.test",
+                    transport=httpx.ASGITransport(app),
+                    headers={"Authorization": "Bearer sk_test_sandbox"},
+                )
+            )
+            connectors = (StripePayments(stripe), SqlOrders(database))
+            yield cls(server, app, engine, database, connectors, ledger, cached)
+
+    @property
+    def exchange(self) -> Exchange:
+        """Where the providers keep their records."""
+        return self.app.exchange
+
+    @asynccontextmanager
+    async def worker(self, *workflows: type, **options: Any) -> AsyncIterator[Running]:
+        """A worker of the service."""
+        plugin = ReliabilityPlugin(ledger=self.ledger, connectors=self.connectors)
+        classes = workflows or (Reconcile,)
+        async with running(self.server, plugin, classes, cached=self.cached, **options) as worker:
+            yield worker
+
+    async def reconcile(self, worker: Running, *, id: str | None = None, **asked: Any) -> ReconciliationReport:
+        """One reconciliation from beginning to end."""
+        handle = await self.begin(worker, id=id, **asked)
+        report: ReconciliationReport = await handle.result()
+        await worker.history(handle)
+        return report
+
+    async def begin(self, worker: Running, *, id: str | None = None, **asked: Any) -> WorkflowHandle[Any, Any]:
+        """Start a reconciliation."""
+        return await worker.start(Reconcile.run, ReconciliationRequest(**asked), id=id)
+
+    # -- what stands in the systems --------------------------------------------------------------------------------
+
+    async def order(self, order_id: str, status: OrderStatus = OrderStatus.PLACED, *, amount: int = AMOUNT) -> None:
+        """Put an order into the shop's database, past every workflow."""
+        row = {
+            "id": order_id,
+            "cart_id": f"cart-{order_id}",
+            "sku": "BOOK",
+            "quantity": 1,
+            "amount": amount,
+            "currency": "usd",
+            "payment_intent": "pi",
+            "reservation_id": "res",
+            "status": status,
+        }
+        async with self.engine.begin() as tx:
+            await tx.execute(insert(orders).values(**row))
+
+    async def move(self, order_id: str, status: OrderStatus) -> None:
+        """Change an order by hand."""
+        async with self.engine.begin() as tx:
+            await tx.execute(update(orders).where(orders.c.id == order_id).values(status=status))
+
+    async def payment(self, order_id: str, *, amount: int = AMOUNT, ours: bool = True) -> str:
+        """Take money for an order at the provider, past every workflow. Returns the payment intent's id."""
+        form = {
+            "amount": str(amount),
+            "currency": "usd",
+            "payment_method": "pm_card_visa",
+            "confirm": "true",
+            "metadata[order_id]": order_id,
+        } | ({"metadata[kit_key]": f"authorize:{order_id}"} if ours else {})
+        async with http_client("http://stripe.test", transport=httpx.ASGITransport(self.app)) as http:
+            headers = {"Authorization": "Bearer sk_test_sandbox"}
+            reply = await http.post("/v1/payment_intents", data=form, headers=headers)
+        return str(reply.raise_for_status().json()["id"])
+
+    def left(self, order_id: str) -> int:
+        """What was taken for an order and not given back, by the provider's own record."""
+        intents = self.app.payments.intents.values()
+        return sum(i.amount_received - i.amount_refunded for i in intents if i.reference == order_id)
