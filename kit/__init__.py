@@ -18,6 +18,7 @@ from kit.contract import (
     Once,
     Operation,
     Outcome,
+    Ownership,
     RateLimit,
     Retry,
     Token,
@@ -25,7 +26,17 @@ from kit.contract import (
     Undo,
 )
 from kit.errors import DefinitionError, KitError, NotStarted, OutcomeUnknown, Refused, TransitionError
-from kit.workflow import Approval, Choice, Decision, RunSummary, SagaWorkflow, Status
+from kit.workflow import (
+    Approval,
+    Choice,
+    Decision,
+    Entity,
+    EntityEvent,
+    EntityWorkflow,
+    RunSummary,
+    SagaWorkflow,
+    Status,
+)
 
 __all__ = [
     "HTTP_FAILURES",
@@ -39,6 +50,9 @@ __all__ = [
     "DefinitionError",
     "Dependency",
     "Effect",
+    "Entity",
+    "EntityEvent",
+    "EntityWorkflow",
     "FailureDetails",
     "FailureKind",
     "FailureMap",
@@ -49,6 +63,7 @@ __all__ = [
     "Operation",
     "Outcome",
     "OutcomeUnknown",
+    "Ownership",
     "RateLimit",
     "Refused",
     "Retry",

@@ -17,6 +17,7 @@ from kit.contract.invariant import Invariant, Keys, Listing, Page, Pair, Record,
 from kit.contract.keys import fingerprint, format_key
 from kit.contract.model import Model
 from kit.contract.operation import Operation, Role
+from kit.contract.ownership import Drift, Known, Merged, Ownership, differences
 from kit.contract.retry import DEFAULT_RETRY, HELD_PAUSE, TRANSIENT, UNLIMITED, Retry
 from kit.contract.token import FailureDetails, Token, Undo, UndoRequest
 from kit.contract.transitions import Transitions
@@ -34,6 +35,7 @@ __all__ = [
     "Asking",
     "Breaker",
     "Dependency",
+    "Drift",
     "Effect",
     "FailureDetails",
     "FailureKind",
@@ -44,12 +46,15 @@ __all__ = [
     "HoldScope",
     "Invariant",
     "Keys",
+    "Known",
     "Listing",
+    "Merged",
     "Model",
     "Once",
     "OnceStrategy",
     "Operation",
     "Outcome",
+    "Ownership",
     "Page",
     "Pair",
     "RateLimit",
@@ -64,6 +69,7 @@ __all__ = [
     "Undo",
     "UndoRequest",
     "Verdict",
+    "differences",
     "fingerprint",
     "format_key",
     "not_started",

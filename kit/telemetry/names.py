@@ -27,6 +27,14 @@ class Event(StrEnum):
     START_PREVENTED = "saga.start_prevented"
     UNWIND_STARTED = "unwind.started"
     UNWIND_ENDED = "unwind.ended"
+    EVENT_DUPLICATE = "entity.duplicate"
+    EVENT_STALE = "entity.stale"
+    EVENT_GAP = "entity.gap"
+    EVENT_UNREADABLE = "entity.unreadable"
+    EVENT_FAILED = "entity.failed"
+    DRIFT = "entity.drift"
+    ENTITY_CONTINUED = "entity.continued"
+    ENTITY_CLOSED = "entity.closed"
     ATTEMPT_FAILED = "operation.attempt_failed"
     DUPLICATE_PREVENTED = "operation.duplicate_prevented"
     DOUBT_RESOLVED = "operation.doubt_resolved"
@@ -105,6 +113,15 @@ ATTEMPTS_HELD: Final = Metric(
 STARTS_HELD: Final = Metric(
     "kit_starts_held", "Starts that a hold refused, by the scope of the hold", ("workflow_type", "scope")
 )
+ENTITY_EVENTS: Final = Metric(
+    "kit_entity_events", "Events that entities dealt with, by what became of them", ("workflow_type", "result")
+)
+ENTITY_GAPS: Final = Metric(
+    "kit_entity_gaps", "Versions that were applied although others were missing before them", ("workflow_type",)
+)
+DRIFT: Final = Metric(
+    "kit_fields_drifted", "Writes that were dropped because another source owns the field", ("workflow_type", "field")
+)
 
 METRICS: Final = MappingProxyType(
     {
@@ -128,6 +145,9 @@ METRICS: Final = MappingProxyType(
             INVARIANTS_CHECKED,
             ATTEMPTS_HELD,
             STARTS_HELD,
+            ENTITY_EVENTS,
+            ENTITY_GAPS,
+            DRIFT,
         )
     }
 )

@@ -1,7 +1,24 @@
 """The base workflows: what makes effects safe on the workflow's side. Deterministic."""
 
 from kit.workflow.definition import SagaDefinition, Use
+from kit.workflow.entity import EntityRules, EntityWorkflow
+from kit.workflow.events import (
+    APPLY_UPDATE,
+    ENTITY_QUERY,
+    EVENT_SIGNAL,
+    EVENTS_SIGNAL,
+    Entity,
+    EntityEvent,
+    FailedEvent,
+    Fate,
+    Memory,
+    OnFailure,
+    Receipt,
+    Stuck,
+    Waiting,
+)
 from kit.workflow.findings import RECONCILIATION_QUERY, Finding, ReconciliationReport, Standing
+from kit.workflow.living import CLOSED
 from kit.workflow.progress import ReconciliationRequest
 from kit.workflow.reconciliation import ReconciliationWorkflow
 from kit.workflow.saga import SagaWorkflow
@@ -29,11 +46,16 @@ from kit.workflow.tasks import (
 from kit.workflow.telling import COMPENSATED, DEADLINE, INVALID, RESIDUE, RUN_TIMEOUT
 
 __all__ = [
+    "APPLY_UPDATE",
+    "CLOSED",
     "COMPENSATED",
     "DEADLINE",
     "DECIDE_SIGNAL",
     "DECIDE_UPDATE",
     "DEFAULT_DUE",
+    "ENTITY_QUERY",
+    "EVENTS_SIGNAL",
+    "EVENT_SIGNAL",
     "EXPIRED",
     "INVALID",
     "PARKED_MEMO",
@@ -50,9 +72,18 @@ __all__ = [
     "Decision",
     "DecisionRecord",
     "Done",
+    "Entity",
+    "EntityEvent",
+    "EntityRules",
+    "EntityWorkflow",
+    "FailedEvent",
+    "Fate",
     "Finding",
+    "Memory",
     "Notice",
+    "OnFailure",
     "Phase",
+    "Receipt",
     "ReconciliationReport",
     "ReconciliationRequest",
     "ReconciliationWorkflow",
@@ -63,9 +94,11 @@ __all__ = [
     "Standing",
     "Status",
     "Step",
+    "Stuck",
     "Task",
     "TaskKind",
     "UndoEnded",
     "UndoState",
     "Use",
+    "Waiting",
 ]

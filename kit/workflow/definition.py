@@ -197,7 +197,7 @@ def _methods(cls: type) -> Iterator[Callable[..., Any]]:
     """The class's own methods and those of its bases below the kit, ``run`` first."""
     members: dict[str, Callable[..., Any]] = {}
     for base in reversed(cls.__mro__):
-        if base.__module__.partition(".")[0] in ("builtins", "typing") or base.__module__ == "kit.workflow.saga":
+        if base.__module__.partition(".")[0] in ("builtins", "typing") or base.__module__.startswith("kit.workflow."):
             continue
         for name, member in vars(base).items():
             function = inspect.unwrap(member) if callable(member) else None

@@ -85,7 +85,7 @@ class Saga:
             ApplicationError: ``SagaCompensated`` (cause kept) or ``SagaResidue``, with the `RunSummary`.
             CancelledError: Cancelled, and nothing is left.
         """
-        self._refuse_run_timeout()
+        self.refuse_run_timeout()
         self.run.log.info(Event.RUN_STARTED, **self.run.facts)
         try:
             result = await self._watch(body)
@@ -205,7 +205,12 @@ class Saga:
         """How the run stands."""
         return summary(self.run)
 
-    def _refuse_run_timeout(self) -> None:
+    def refuse_run_timeout(self) -> None:
+        """Refuse a run that could end without running any code.
+
+        Raises:
+            ApplicationError: ``SagaRunTimeout``.
+        """
         info = workflow.info()
         timeout = info.run_timeout or info.execution_timeout
         if timeout:  # zero means none: so the command line and the UI say it

@@ -33,6 +33,9 @@ class Run:
         parent: The saga that has started it as its child.
         misfits: Answers that came by signal and did not fit, the last ones.
         tenant: Whose run it is; empty for nobody's.
+        about: What it is about, for every log event: an entity's event.
+        finishes: A cancellation does not turn it round: an entity finishes the event at work.
+        key_part: What the key of each of its effects must contain; the key of an entity's event.
     """
 
     def __init__(self, definition: SagaDefinition) -> None:
@@ -53,6 +56,9 @@ class Run:
         self.last = 0
         self.waited = timedelta(0)
         self.parent = parent()
+        self.about: dict[str, Any] = {}
+        self.finishes = False
+        self.key_part: str | None = None
         self._operations: dict[str, Operation[Any, Any]] = {}
         self._children: dict[int, type] = {}
         self._deadline = self.started_at + definition.deadline
@@ -91,7 +97,7 @@ class Run:
     @property
     def facts(self) -> dict[str, Any]:
         """What every log event says."""
-        return {"correlation_id": self.correlation_id}
+        return {"correlation_id": self.correlation_id, **self.about}
 
     def token(self, step: Step, *, persistent: bool) -> Token:
         """What a step's activity receives besides its request."""

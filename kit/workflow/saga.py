@@ -46,7 +46,8 @@ _DEFAULTS: Final = SagaDefinition(
     name="SagaWorkflow", owner="", deadline=DEFAULT_DEADLINE, replay_window=DEFAULT_REPLAY_WINDOW
 )
 
-_SAGA: Final = "_kit_saga"
+SAGA: Final = "_kit_saga"
+"""Attribute of a workflow object: the saga that its verbs act on."""
 
 
 class SagaWorkflow:
@@ -118,13 +119,19 @@ class SagaWorkflow:
             tenant=base.tenant if tenant is None else tenant,
             uses=uses_in_process(cls, uses),
         )
-        if not workflow.unsafe.in_sandbox():  # there it is built again for every run, and was checked before
+        own = cls.__module__.startswith("kit.workflow.")  # a base that leaves owner and body to whoever derives from it
+        if not (own or workflow.unsafe.in_sandbox()):  # there it is built again for every run, and was checked before
             check(definition)
         cls.__saga__ = definition
         if "run" in vars(cls):
             if definition.tenant and not workflow.unsafe.in_sandbox():
                 check_tenant(definition, vars(cls)["run"])
-            cls.run = _watched(vars(cls)["run"])  # type: ignore[attr-defined] # the subclass defines it
+            cls.run = cls._kit_watched(vars(cls)["run"])  # type: ignore[attr-defined] # the subclass defines it
+
+    @staticmethod
+    def _kit_watched(run: Any) -> Any:
+        """What becomes of a subclass's ``run``."""
+        return _watched(run)
 
     @overload
     async def parallel(
@@ -337,10 +344,10 @@ class SagaWorkflow:
 
 def _saga(workflow_object: SagaWorkflow) -> Saga:
     """The run's saga, made when it is first needed: a subclass need not call ``super().__init__()``."""
-    saga = workflow_object.__dict__.get(_SAGA)
+    saga = workflow_object.__dict__.get(SAGA)
     if saga is None:
         cls = type(workflow_object)
-        saga = workflow_object.__dict__[_SAGA] = Saga(cls.__saga__, result_type=functools.partial(result_of, cls))
+        saga = workflow_object.__dict__[SAGA] = Saga(cls.__saga__, result_type=functools.partial(result_of, cls))
     assert isinstance(saga, Saga)  # noqa: S101 - for the type checker; the attribute is private
     return saga
 

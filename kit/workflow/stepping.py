@@ -11,6 +11,7 @@ from temporalio import workflow
 from temporalio.exceptions import ApplicationError, FailureError
 
 from kit.contract import Effect, FailureDetails, FailureKind, Operation, Outcome
+from kit.contract.keys import quoted
 from kit.telemetry import Event
 from kit.workflow import children
 from kit.workflow.approving import Approvals
@@ -82,7 +83,7 @@ class Stepper:
             raise run.turned
         if run.forward:
             return
-        if workflow.cancellation_reason() is not None:
+        if workflow.cancellation_reason() is not None and not run.finishes:
             raise asyncio.CancelledError(workflow.cancellation_reason() or "cancelled")
         if workflow.now() >= run.deadline:
             raise ApplicationError(
@@ -168,6 +169,12 @@ class Stepper:
             key = operation.key_for(request, workflow_id=workflow.info().workflow_id)
         except ValueError as error:
             raise _invalid(f"{operation.name}: {error}") from error
+        part = self.run.key_part
+        if part is not None and operation.has_undo and quoted(part) not in key:
+            raise _invalid(
+                f"{operation.name}: its key {key!r} does not contain the event's, {part!r}, so another event would be "
+                "given this one's result: build it from a field of the request that holds event.key"
+            )
         step = Step(
             number=self.run.last + 1,
             group=group,
