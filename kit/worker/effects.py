@@ -29,8 +29,10 @@ from kit.ledger.protocol import Ledger
 from kit.ledger.states import Entry, State
 from kit.worker.connector import Connector
 from kit.worker.documents import load
+from kit.worker.starting import sagas
 from kit.worker.work import LEASE_MARGIN
 from kit.workflow.parents import PARENT_MEMO, Parent
+from kit.workflow.steps import Phase
 from kit.workflow.unwound import ChildSaga, Effects, EffectsOf, RecordedEffect
 
 _GONE = frozenset({State.VOID, State.UNDONE})
@@ -77,7 +79,7 @@ class Remains:
     async def _of(self, client: Client, ask: EffectsOf, task_queue: str) -> Effects:
         latest = await describe(client, ask.saga)
         refused = await _why_not(client, ask, latest)
-        effects, others = await self._effects(ask.saga, ask.run_id)
+        effects, others = await self._effects(ask.saga, ask.run_id, _pivots(latest))
         children = []
         async for run in _children(client, ask.saga):
             if run.status is WorkflowExecutionStatus.RUNNING:
@@ -107,15 +109,15 @@ class Remains:
             return None
         return latest.close_time + self._longest + LEASE_MARGIN
 
-    async def _effects(self, saga: str, run_id: str | None) -> tuple[list[RecordedEffect], int]:
+    async def _effects(self, saga: str, run_id: str | None, pivots: frozenset[str]) -> tuple[list[RecordedEffect], int]:
         """The effects of a workflow id that are there, or may be; and how many of those are other runs'."""
         rows: dict[str, Entry] = {}
         for ledger in self._ledgers:
             rows |= {row.key: row for row in await ledger.of_saga(saga) if row.state not in _GONE}
         mine = [row for row in rows.values() if run_id in (None, _run_of(row, saga))]
-        return [self._effect(row, saga) for row in mine], len(rows) - len(mine)
+        return [self._effect(row, saga, pivots) for row in mine], len(rows) - len(mine)
 
-    def _effect(self, row: Entry, saga: str) -> RecordedEffect:
+    def _effect(self, row: Entry, saga: str, pivots: frozenset[str]) -> RecordedEffect:
         served = self._served.get(row.operation)
         operation = None if served is None else served[0]
         summary, problem = _read(operation, row)
@@ -140,10 +142,17 @@ class Remains:
             timeout=operation.timeout if operation else _LONGEST_UNKNOWN,
             owner=operation.owner if operation else "",
             runbook=operation.runbook if operation else None,
+            final=row.operation in pivots and not (operation is not None and operation.effect.undoable),
             shared_with=tuple(other for other in row.sagas if other != saga),
             kept=row.reason if row.left_in_place else None,
             problem=problem,
         )
+
+
+def _pivots(latest: WorkflowExecution | None) -> frozenset[str]:
+    """The operations that are the point of no return of a run's workflow, as far as this worker knows its class."""
+    known = dict(sagas()).get(latest.workflow_type) if latest is not None else None
+    return frozenset(use.operation.name for use in known.uses if use.phase is Phase.PIVOT) if known else frozenset()
 
 
 def _read(operation: Operation[Any, Any] | None, row: Entry) -> tuple[str, str | None]:

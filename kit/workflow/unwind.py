@@ -23,6 +23,9 @@ What may go wrong between two lines, and what then:
 
 from __future__ import annotations
 
+import asyncio
+import inspect
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -95,7 +98,7 @@ class UnwindWorkflow:
             fresh = run.load(found)
             if not fresh:
                 break
-            await undo_steps(run, self._desk, fresh)
+            await self._undo(fresh)
         unwound = run.unwound()
         run.log.info(
             Event.UNWIND_ENDED,
@@ -108,6 +111,27 @@ class UnwindWorkflow:
         count(workflow.metric_meter(), names.UNWINDS, result="left" if unwound.left else "clean")
         close(run, Status.RESIDUE if unwound.left else Status.COMPENSATED)
         return unwound
+
+    async def _undo(self, steps: Sequence[Step]) -> None:
+        """Undo, the latest first. What came before a point of no return is touched only when that is undone.
+
+        A pivot without an undo stands until a person says otherwise, and what came before it belongs to it: a
+        subscription that the provider has cancelled does not become active again in one system alone.
+        """
+        run = self._run
+        running: list[asyncio.Task[None]] = []
+        rest = list(steps)
+        while (final := next((step for step in reversed(rest) if run.is_final(step)), None)) is not None:
+            place = rest.index(final)
+            running.append(asyncio.ensure_future(undo_steps(run, self._desk, rest[place:])))
+            rest = rest[:place]
+            await workflow.wait_condition(lambda final=final: not final.needs_undo)  # type: ignore[misc] # bound now
+            if final.undo is UndoState.LEFT:
+                run.leave(rest, because=final)
+                rest = []
+        await undo_steps(run, self._desk, rest)
+        for task in running:
+            await task
 
     async def _effects(self, request: UnwindRequest) -> Effects:
         parent = workflow.info().parent
@@ -156,10 +180,19 @@ class UnwindWorkflow:
         return summary(self._run)
 
 
+_OPTIONAL: Final = {
+    name: parameter.default
+    for name, parameter in inspect.signature(Operation).parameters.items()
+    if parameter.default is not parameter.empty
+}
+"""What a contract need not say, and what it then says."""
+
+
 class _Recorded(Operation[Any, Any]):
     """An operation as the worker that serves it describes it. Requests and results are documents here, not models."""
 
     def __init__(self, effect: RecordedEffect) -> None:  # not the base class's: the worker has checked the contract
+        vars(self).update(_OPTIONAL)
         self.name = effect.operation
         if effect.effect is not None:
             self.effect = effect.effect
@@ -183,9 +216,10 @@ class _Unwinding(Run):
         self._saga = request.saga
         self._effects: dict[int, RecordedEffect] = {}
         self._known: set[tuple[str, str]] = set()
+        self._because: dict[int, str] = {}
 
     def load(self, found: Effects) -> list[Step]:
-        """Put what is not known yet on the stack, oldest first. Returns what is to be undone."""
+        """Put what is not known yet on the stack, oldest first. Returns it."""
         told: list[RecordedEffect | ChildSaga] = [*found.effects, *found.children]
         fresh = []
         for one in sorted(told, key=_when):
@@ -202,8 +236,7 @@ class _Unwinding(Run):
             else:
                 step = _child(one, number=number)
                 self.steps.append(step)
-            if step.needs_undo:
-                fresh.append(step)
+            fresh.append(step)
         self.refresh()
         return fresh
 
@@ -219,6 +252,19 @@ class _Unwinding(Run):
             persistent=persistent,
         )
 
+    def is_final(self, step: Step) -> bool:
+        """Whether it was the point of no return and has no undo."""
+        effect = self._effects.get(step.number)
+        return effect is not None and effect.final
+
+    def leave(self, steps: Iterable[Step], *, because: Step) -> None:
+        """Leave what came before a point of no return that stands."""
+        for step in steps:
+            if step.needs_undo:
+                step.undo = UndoState.LEFT
+                self._because[step.number] = f"it came before {because.key!r}, which stands and has no undo"
+        self.refresh()
+
     def unwound(self) -> Unwound:
         """What has come of it so far."""
         latest_first = self.steps[::-1]
@@ -232,6 +278,8 @@ class _Unwinding(Run):
         )
 
     def _why_left(self, step: Step) -> str:
+        if step.number in self._because:
+            return self._because[step.number]
         if step.child is not None:
             return f"see {unwind_id(step.key)}"
         effect = self._effects[step.number]

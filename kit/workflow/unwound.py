@@ -95,6 +95,7 @@ class RecordedEffect(Model):
         timeout: How long one attempt of the undo may take.
         owner: Who is asked about it.
         runbook: Where they find what to do.
+        final: It was its run's point of no return and has no undo: what came before it is not undone while it stands.
         shared_with: Other workflow ids that rely on it: this run only gives its share up.
         kept: Who left it in place before, and why; it is not undone and nobody is asked again.
         problem: Why no worker here can undo it; ``None`` when one can.
@@ -118,6 +119,7 @@ class RecordedEffect(Model):
     timeout: timedelta
     owner: str
     runbook: str | None = None
+    final: bool = False
     shared_with: tuple[str, ...] = ()
     kept: str | None = None
     problem: str | None = None
@@ -161,6 +163,17 @@ class Effects(Model):
     others: int = 0
 
     @property
+    def due(self) -> list[RecordedEffect]:
+        """The effects that an unwind would try to undo, or ask about, latest first."""
+        due = []
+        for effect in self.effects:
+            if effect.kept is None:
+                due.append(effect)
+            elif effect.final:
+                break  # it stands, and so does what came before it
+        return due
+
+    @property
     def nothing_to_do(self) -> bool:
-        """Whether an unwind would find nothing that it can undo."""
-        return not self.children and all(effect.kept is not None for effect in self.effects)
+        """Whether an unwind would find nothing to do."""
+        return not self.children and not self.due

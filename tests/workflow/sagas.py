@@ -10,7 +10,7 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError
 
 from kit import Model, SagaWorkflow
-from tests.workflow.world import OPERATIONS, Ask, Booked, car, card, flight, hotel, mail
+from tests.workflow.world import OPERATIONS, Ask, Booked, car, card, flight, hotel, mail, visa
 
 RUNBOOK = "https://runbooks.test/travel"
 
@@ -91,6 +91,17 @@ class TakesAnotherWay(Bodied):
             return (await self.step(flight, ask)).id
         except ActivityError:
             return (await self.step(car, ask)).id
+
+
+@workflow.defn
+class FilesVisa(Bodied):
+    """Has a point of no return that nothing undoes."""
+
+    @workflow.run
+    async def run(self, ask: Ask) -> None:
+        await self.step(flight, ask)
+        await self.pivot(visa, ask)
+        await self.step(hotel, ask)
 
 
 @workflow.defn
