@@ -79,7 +79,8 @@ class Answers:
         try:
             decision = Decision.model_validate(said)
         except ValidationError as error:
-            self._tell(f"{said!r} is no decision: {error}")
+            wrong = "; ".join(f"{'.'.join(map(str, each['loc']))} {each['msg']}".strip() for each in error.errors())
+            self._tell(f"{said!r} is no decision: {wrong}")
             return
         alike = [task.id for task in run.tasks.values() if task.open and task.fingerprint == decision.task_id]
         for task_id in alike or [decision.task_id]:

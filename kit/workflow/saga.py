@@ -327,7 +327,7 @@ class SagaWorkflow:
         _saga(self).desk.answers.check(decision)
 
     @workflow.signal(name=DECIDE_SIGNAL, description="Answer a task of this run; for batch operations.")
-    def kit_decide_signal(self, decision: Any) -> None:
+    def kit_decide_signal(self, decision: Any = None) -> None:
         """Answer a task. What does not fit changes nothing, and is told in the log and the current details."""
         _saga(self).desk.answers.hear(decision)
 

@@ -165,7 +165,7 @@ class UnwindWorkflow:
         self._desk.answers.check(decision)
 
     @workflow.signal(name=DECIDE_SIGNAL, description="Answer a task of this unwind; for batch operations.")
-    def kit_decide_signal(self, decision: Any) -> None:
+    def kit_decide_signal(self, decision: Any = None) -> None:
         """Answer a task. What does not fit changes nothing, and is told in the log and the current details."""
         self._desk.answers.hear(decision)
 

@@ -130,10 +130,20 @@ class Scene:
             await asyncio.sleep(0.02)  # a workflow tells nobody that it has parked; a query must ask again
         raise AssertionError(f"{run.id} put no task {number}")
 
-    async def decide(self, run: Run, choice: Choice, *, number: int = 1, result: Any = None) -> Task:
-        """Answer the ``number``-th task of a run, once it has been put."""
+    async def decide(
+        self,
+        run: Run,
+        choice: Choice,
+        *,
+        number: int = 1,
+        result: Any = None,
+        edits: dict[str, Any] | None = None,
+    ) -> Task:
+        """Answer the ``number``-th task of a run, once it has been put, having seen what it asks."""
         task = await self.task(run, number=number)
-        decision = Decision(task_id=task.id, choice=choice, who="ada", why="I looked", result=result)
+        decision = Decision(
+            task_id=task.id, choice=choice, who="ada", why="I looked", result=result, edits=edits, digest=task.digest
+        )
         decided: Task = await run.execute_update(DECIDE_UPDATE, decision, result_type=Task)
         return decided
 

@@ -64,6 +64,7 @@ def operation(
     result: Any = Booked,
     local: bool = False,
     runbook: str | None = None,
+    editable: tuple[str, ...] = (),
 ) -> Operation[Any, Any]:
     """An operation of the agency. Its key is its first word and the id of what is asked."""
     word = name.partition(".")[0]
@@ -79,18 +80,19 @@ def operation(
         summary=f"{name.partition('.')[2].capitalize()} the {word} of {{id}}",
         runbook=runbook,
         local=local,
+        editable=editable,
     )
 
 
 flight: Operation[Ask, Booked] = operation("flight.book")
-hotel: Operation[Ask, Booked] = operation("hotel.book", once=Once.by_probe())
+hotel: Operation[Ask, Booked] = operation("hotel.book", once=Once.by_probe(), editable=("note",))
 car: Operation[Ask, Booked] = operation("car.book", effect=Effect.REVERSIBLE)
-card: Operation[Ask, Booked] = operation("card.charge")
+card: Operation[Ask, Booked] = operation("card.charge", editable=("note",))
 prices: Operation[Ask, Booked] = operation("prices.read", effect=Effect.READ)
 visa: Operation[Ask, Booked] = operation("visa.file", effect=Effect.RECONCILABLE, once=Once.by_probe())
-fax: Operation[Ask, Booked] = operation("fax.send", once=Once.never_twice())
+fax: Operation[Ask, Booked] = operation("fax.send", once=Once.never_twice(), editable=("note",))
 diary: Operation[Ask, Booked] = operation("diary.note", local=True, once=Once.by_state())
-mail: Operation[Ask, None] = operation("mail.send", effect=Effect.IRREVERSIBLE, result=None)
+mail: Operation[Ask, None] = operation("mail.send", effect=Effect.IRREVERSIBLE, result=None, editable=("id", "note"))
 letter: Operation[Ask, None] = operation("letter.send", effect=Effect.IRREVERSIBLE, result=None)
 
 OPERATIONS: Final[dict[str, Operation[Any, Any]]] = {
