@@ -38,6 +38,11 @@ app.command(
 )
 app.command("kit.cli.replay:replay", name="replay", help="Replay recorded histories on the code of now.")
 app.command(
+    "kit.cli.replay_batch:replay_events",
+    name="replay-batch",
+    help="Re-drive past events: slowly, in order per entity, and on after an interruption.",
+)
+app.command(
     "kit.cli.rollback:rollback",
     name="rollback-check",
     help="Can the previous version finish what the new one began, and the other way round?",

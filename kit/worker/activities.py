@@ -18,6 +18,7 @@ from kit.worker.connector import Connector
 from kit.worker.effects import Remains
 from kit.worker.guard import Guard
 from kit.worker.looking import looking
+from kit.worker.replaying import replay_activity
 from kit.workflow import RECORD_ACTIVITY, DecisionRecord, Done, UndoEnded
 from kit.workflow.unwound import LIST_ACTIVITY, Effects, EffectsOf
 
@@ -33,7 +34,9 @@ def activities_of(guard: Guard, served: Served) -> list[Callable[..., Any]]:
         if operation.has_undo:
             found.append(_undo(guard, operation, connector))
     if found:
-        found += [_record(guard, served), _list(guard, served), *looking(_ledgers(guard, served))]
+        ledgers = _ledgers(guard, served)
+        found += [_record(guard, served), _list(guard, served), *looking(ledgers)]
+        found.append(replay_activity(ledgers, retention=guard.retention))
     return found
 
 

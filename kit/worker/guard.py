@@ -83,7 +83,7 @@ class Guard:
         holds: HoldWatch | None = None,
     ) -> None:
         self.ledger = ledger
-        self._retention = retention
+        self.retention = retention
         self._clock = clock
         self._holds = holds
         self._gates: dict[str, Gate] = {}
@@ -179,9 +179,7 @@ class Guard:
         if gate is None:
             gate = self._gates[dependency.name] = Gate(dependency, clock=self._clock)
         token = token.model_copy(update={"attempt": attempt.number, "deadline": attempt.cut_off})
-        return Work(
-            connector, operation, request, token, attempt, role, self.ledger, gate, self._retention, self._holds
-        )
+        return Work(connector, operation, request, token, attempt, role, self.ledger, gate, self.retention, self._holds)
 
     async def _classified(self, work: Work, attempt: Awaitable[T]) -> T:
         """Whatever goes wrong in the guard itself is a bug with few attempts, never an endless retry."""

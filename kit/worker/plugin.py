@@ -33,12 +33,13 @@ from kit.worker.payloads import ModelPayloadConverter
 from kit.worker.starting import StartInterceptor
 from kit.workflow import ReconciliationWorkflow, SagaWorkflow
 from kit.workflow.questioning import FindingsWorkflow
+from kit.workflow.replay import Replay
 from kit.workflow.unwind import UnwindWorkflow
 
 DEFAULT_RETENTION: Final = timedelta(days=90)
 """How long settled rows stay in the ledger when nothing is said."""
 
-OWN_WORKFLOWS: Final[tuple[type, ...]] = (UnwindWorkflow, FindingsWorkflow)
+OWN_WORKFLOWS: Final[tuple[type, ...]] = (UnwindWorkflow, FindingsWorkflow, Replay)
 """What the kit brings to every worker that has connectors and workflows."""
 
 
