@@ -35,6 +35,8 @@ class Event(StrEnum):
     DRIFT = "entity.drift"
     ENTITY_CONTINUED = "entity.continued"
     ENTITY_CLOSED = "entity.closed"
+    INTAKE_TAKEN = "intake.taken"
+    INTAKE_REFUSED = "intake.refused"
     ATTEMPT_FAILED = "operation.attempt_failed"
     DUPLICATE_PREVENTED = "operation.duplicate_prevented"
     DOUBT_RESOLVED = "operation.doubt_resolved"
@@ -122,6 +124,7 @@ ENTITY_GAPS: Final = Metric(
 DRIFT: Final = Metric(
     "kit_fields_drifted", "Writes that were dropped because another source owns the field", ("workflow_type", "field")
 )
+INTAKE: Final = Metric("kit_intake", "Webhook deliveries, by what was answered", ("endpoint", "answer"))
 
 METRICS: Final = MappingProxyType(
     {
@@ -148,6 +151,7 @@ METRICS: Final = MappingProxyType(
             ENTITY_EVENTS,
             ENTITY_GAPS,
             DRIFT,
+            INTAKE,
         )
     }
 )

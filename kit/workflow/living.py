@@ -230,6 +230,7 @@ class Life:
         saga = Saga(self._entity.__saga__, result_type=lambda: type(None))
         saga.run.tasks, saga.run.last = self._tasks, self._last
         saga.run.finishes, saga.run.key_part = True, event.key
+        saga.run.correlation_id = event.id
         saga.run.about = {"event_id": event.id, "source": event.source}
         self._saga = saga
         self._enter(saga)
