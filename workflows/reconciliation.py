@@ -6,6 +6,7 @@ from typing import Final
 
 from temporalio import workflow
 
+from activities.email import contract as email
 from activities.orders import contract as orders
 from activities.orders.contract import OrderStatus
 from activities.payments import contract as payments
@@ -52,6 +53,14 @@ def _order_without_payment(pair: Pair) -> str | None:
     return f"order {pair.key!r} is {order.state} over {order.facts['amount']}, and has paid {paid}"
 
 
+def _receipt_without_order(pair: Pair) -> str | None:
+    sent = any(receipt.state == "done" for receipt in pair.right)
+    if not sent or any(order.state in PAID_FOR for order in pair.left):
+        return None
+    order = f"is {pair.left[0].state}" if pair.left else "does not exist"
+    return f"order {pair.key!r} {order}, and its receipt was sent"
+
+
 CAPTURED_HAS_ORDER: Final = Invariant(
     name="a captured payment has an order",
     severity=Severity.CRITICAL,
@@ -75,7 +84,19 @@ ORDER_IS_PAID: Final = Invariant(
     runbook=RUNBOOK,
 )
 
-INVARIANTS: Final = (CAPTURED_HAS_ORDER, ORDER_IS_PAID)
+RECEIPT_HAS_ORDER: Final = Invariant(
+    name="a receipt belongs to an order that stands",
+    severity=Severity.WARNING,
+    owner="customer-care-team",
+    left=orders.ALL_ORDERS,
+    right=email.RECEIPTS,
+    check=_receipt_without_order,
+    effects=("receipt:{key}", "authorize:{key}"),
+    runbook=RUNBOOK,
+)
+"""A message cannot be unsent: somebody must write to the customer."""
+
+INVARIANTS: Final = (CAPTURED_HAS_ORDER, ORDER_IS_PAID, RECEIPT_HAS_ORDER)
 """What `Reconcile` checks, in this order."""
 
 

@@ -4,12 +4,26 @@ from __future__ import annotations
 
 from datetime import timedelta
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import Field
 
 from activities.payments.contract import Amount, Currency, Id
-from kit.contract import SMTP_FAILURES, Dependency, Effect, Model, Once, Operation
+from kit.contract import (
+    SMTP_FAILURES,
+    SQL_FAILURES,
+    Dependency,
+    Effect,
+    FailureKind,
+    Keys,
+    Listing,
+    Model,
+    Once,
+    Operation,
+    Page,
+    Scan,
+    unknown,
+)
 
 Address = Annotated[str, Field(pattern=r"^[^@\s<>,;]+@[^@\s<>,;]+$", max_length=254)]
 """One mailbox. Whether it exists, only the mail server can say."""
@@ -89,3 +103,38 @@ send_notice = Operation(
     summary="Tell {to} about {template} {notice_id}",
 )
 """Tell the customer about a change. Cannot be taken back: it belongs after the commit."""
+
+OUTBOX = Dependency(
+    name="outbox",
+    owner="customer-care-team",
+    # A receipt is in the ledger when its attempt has ended.
+    settle=timedelta(minutes=1),
+    failures=SQL_FAILURES.extended(classes={"kit.errors.LedgerUnavailable": unknown(FailureKind.UNAVAILABLE)}),
+    runbook="docs/explanation/failure-model.md#email",
+)
+"""What has been sent, as the effect ledger knows it: SMTP keeps no list of what it has taken."""
+
+list_receipts = Operation(
+    "email.list_receipts",
+    Scan,
+    Page,
+    dependency=OUTBOX,
+    effect=Effect.READ,
+    timeout=timedelta(seconds=20),
+    summary="Read a page of receipts",
+)
+"""The receipts, page by page, by their orders' ids."""
+
+find_receipts = Operation(
+    "email.find_receipts",
+    Keys,
+    Page,
+    dependency=OUTBOX,
+    effect=Effect.READ,
+    timeout=timedelta(seconds=20),
+    summary="Find the receipts of {keys}",
+)
+"""The receipts of some orders."""
+
+RECEIPTS: Final = Listing(name="receipts", pages=list_receipts, again=find_receipts)
+"""State: what the ledger says of the effect, ``done`` where the mail server has taken the message."""

@@ -142,6 +142,11 @@ def of_saga_row(saga: str) -> tuple[str, str]:
     return saga, json.dumps(saga)
 
 
+def page_row(prefix: str, after: str, limit: int) -> tuple[str, str, int]:
+    """What `Statements.page` takes: the bounds of the keys, by code points, and how many are wanted."""
+    return max(prefix, after), prefix + "\U0010ffff", limit
+
+
 def entries_of(saga: str, rows: Iterable[Any]) -> list[Entry]:
     """The entries of the rows that are a saga's, by step, then key."""
     entries = [entry for entry in map(entry_of, rows) if saga in entry.sagas]
@@ -160,6 +165,7 @@ class Statements:
         lock: The same, and holds the row until the end of the transaction.
         of_saga: Takes `of_saga_row`; may give rows too many, so read with `entries_of`.
         purge: Takes microseconds; deletes at most `PURGE_BATCH` rows.
+        page: Takes `page_row`.
     """
 
     insert: str
@@ -168,16 +174,21 @@ class Statements:
     lock: str
     of_saga: str
     purge: str
+    page: str
 
 
-def statements(mark: Callable[[int], str], *, lock: str, place: str) -> Statements:
-    """The statements in a dialect whose n-th parameter is written ``mark(n)``; ``place`` finds a text in another."""
+def statements(mark: Callable[[int], str], *, lock: str, place: str, by_code_point: str) -> Statements:
+    """The statements in a dialect whose n-th parameter is written ``mark(n)``.
+
+    ``place`` finds a text in another, ``by_code_point`` compares keys as Python does.
+    """
     columns = ", ".join(COLUMNS)
     marks = ", ".join(mark(n) for n in range(1, len(COLUMNS) + 1))
     changes = ", ".join(f"{name} = {mark(n)}" for n, name in enumerate(CHANGING, 1))
     key, revision, owner = (mark(len(CHANGING) + n) for n in (1, 2, 3))
     # Only names of this module and parameter marks go into the text: nothing a caller could choose.
     table, one = EFFECTS_TABLE, mark(1)
+    ordered = f"key {by_code_point}".rstrip()
     select = f"SELECT {columns} FROM {table} WHERE key = {one}"  # noqa: S608 - see above
     unchanged = f"key = {key} AND revision = {revision} AND owner = {owner}"
     return Statements(
@@ -189,8 +200,10 @@ def statements(mark: Callable[[int], str], *, lock: str, place: str) -> Statemen
         f"OR ({SHARED} AND {place}(shared, {mark(2)}) > 0)",
         purge=f"DELETE FROM {table} WHERE key IN "  # noqa: S608
         f"(SELECT key FROM {table} WHERE {SETTLED} AND expires_at <= {one} LIMIT {PURGE_BATCH})",
+        page=f"SELECT {columns} FROM {table} WHERE {ordered} > {one} AND {ordered} < {mark(2)} "  # noqa: S608
+        f"ORDER BY {ordered} LIMIT {mark(3)}",
     )
 
 
-SQLITE = statements(lambda _: "?", lock="", place="instr")
-POSTGRES = statements(lambda n: f"${n}", lock=" FOR UPDATE", place="strpos")
+SQLITE = statements(lambda _: "?", lock="", place="instr", by_code_point="")
+POSTGRES = statements(lambda n: f"${n}", lock=" FOR UPDATE", place="strpos", by_code_point='COLLATE "C"')

@@ -55,6 +55,12 @@ class MemoryLedger:
             rows = [row for row in self._rows.values() if saga in row.sagas]
         return sorted(rows, key=lambda row: (row.step_of(saga), row.key))
 
+    async def page(self, prefix: str, *, after: str = "", limit: int = 100) -> list[Entry]:
+        """The rows whose key begins with a prefix, by key."""
+        with self._lock:
+            keys = sorted(key for key in self._rows if key.startswith(prefix) and key > after)
+            return [self._rows[key] for key in keys[:limit]]
+
     async def purge(self, now: datetime) -> int:
         """Delete the settled rows whose time is over; returns how many. See `kit.ledger.Ledger.purge`."""
         with self._lock:

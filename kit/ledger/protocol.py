@@ -58,6 +58,16 @@ class Ledger(Protocol):
         """All rows of one workflow id, by step, then key: its effects, and those it shares with another's."""
         ...
 
+    async def page(self, prefix: str, *, after: str = "", limit: int = 100) -> list[Entry]:
+        """The rows whose key begins with a prefix, by key.
+
+        Args:
+            prefix: What a key template begins with, such as ``"receipt:"``.
+            after: The last key of the page before; empty for the first page.
+            limit: The most rows wanted.
+        """
+        ...
+
     async def purge(self, now: datetime) -> int:
         """Delete the rows whose ``expires_at`` has come, and return how many there were.
 

@@ -18,6 +18,7 @@ from kit.ledger._rows import (
     entry_of,
     insert_row,
     of_saga_row,
+    page_row,
     to_micros,
     update_row,
 )
@@ -96,6 +97,10 @@ class SqliteLedger:
     async def of_saga(self, saga: str) -> list[Entry]:
         """All rows of one workflow id, by step, then key."""
         return cast("list[Entry]", await self._do(partial(_of_saga, saga=saga)))
+
+    async def page(self, prefix: str, *, after: str = "", limit: int = 100) -> list[Entry]:
+        """The rows whose key begins with a prefix, by key."""
+        return cast("list[Entry]", await self._do(partial(_page, bounds=page_row(prefix, after, limit))))
 
     async def purge(self, now: datetime) -> int:
         """Delete the settled rows whose time is over, so many per transaction. See `Ledger.purge`."""
@@ -183,6 +188,10 @@ def _of_saga(connection: sqlite3.Connection, *, saga: str) -> list[Entry]:
 
 def _rows(connection: sqlite3.Connection, *, statement: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
     return connection.execute(statement, values).fetchall()
+
+
+def _page(connection: sqlite3.Connection, *, bounds: tuple[str, str, int]) -> list[Entry]:
+    return [entry_of(row) for row in connection.execute(SQLITE.page, bounds)]
 
 
 def _purge(connection: sqlite3.Connection, *, until: int | None) -> int:

@@ -26,6 +26,7 @@ from kit.ledger._rows import (
     entry_of,
     insert_row,
     of_saga_row,
+    page_row,
     to_micros,
     update_row,
 )
@@ -185,6 +186,10 @@ class TransactionalLedger:
     async def of_saga(self, saga: str) -> list[Entry]:
         """All rows of one workflow id, by step, then key."""
         return entries_of(saga, await self._read(self._sql.of_saga, *of_saga_row(saga)))
+
+    async def page(self, prefix: str, *, after: str = "", limit: int = 100) -> list[Entry]:
+        """The rows whose key begins with a prefix, by key."""
+        return [entry_of(row) for row in await self._read(self._sql.page, *page_row(prefix, after, limit))]
 
     async def purge(self, now: datetime) -> int:
         """Delete the settled rows whose time is over, so many per transaction. See `Ledger.purge`."""

@@ -10,6 +10,7 @@ from typing import Any, get_type_hints
 
 from pydantic import BaseModel
 
+from kit import contract
 from kit.errors import DefinitionError
 from kit.ledger import Entry, Ledger, MemoryLedger
 from kit.testing.runs import Ending, Run, Truth
@@ -140,7 +141,8 @@ class Subject:
         request: Its argument.
         world: Builds the world of one scenario. Importable (a class, or a function of a module), so that a scenario can
             run in another process.
-        invariants: The user's own, besides the built-in ones.
+        invariants: The user's own, besides the built-in ones: rules over the world and the run, and the live ones that
+            reconciliations check (`kit.contract.Invariant`), which are asked through the world's connectors.
         previous: The same workflow as the previous version wrote it, for hand-overs.
         others: Further workflows the worker must have, such as children.
         ending: How the run ends when nothing goes wrong but what the world itself does: a world that has sold out, to
@@ -155,7 +157,7 @@ class Subject:
     workflow: type
     request: Any
     world: Callable[[Wire], World]
-    invariants: tuple[Invariant, ...] = ()
+    invariants: tuple[Invariant | contract.Invariant, ...] = ()
     previous: type | None = None
     others: tuple[type, ...] = ()
     ending: Ending = Ending.COMPLETED
@@ -177,7 +179,7 @@ class Subject:
         given: object = self.invariants
         invariants: Sequence[object] = given if isinstance(given, Sequence) else (given,)
         for invariant in invariants:
-            if not isinstance(invariant, Invariant):
+            if not isinstance(invariant, Invariant | contract.Invariant):
                 raise self._refuse(
                     f"{invariant!r}, among its invariants, is none",
                     "wrap the function: Invariant('an order is paid once', paid_once)",

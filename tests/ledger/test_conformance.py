@@ -617,6 +617,18 @@ async def test_rows_of_a_saga_come_by_step(ledger: Ledger) -> None:
     assert await ledger.of_saga("none") == []
 
 
+async def test_rows_of_a_prefix_come_by_key_and_by_pages(ledger: Ledger) -> None:
+    """Rows are listed by the code points of their keys, page by page, and others in between are left out."""
+    for key in ("receipt:b", "receipt:B", "receipt:ä", "receipt:a%3Ab", "receipt", "receipts:a", "refund:a"):
+        await ledger.apply(claim(key))
+
+    first = await ledger.page("receipt:", limit=3)
+    rest = await ledger.page("receipt:", after=first[-1].key, limit=3)
+
+    assert [row.key for row in (*first, *rest)] == ["receipt:B", "receipt:a%3Ab", "receipt:b", "receipt:ä"]
+    assert await ledger.page("receipt:", after="receipt:ä") == []
+
+
 async def test_unknown_key_has_no_row(ledger: Ledger) -> None:
     """A key nobody claimed has no row."""
     assert await ledger.get("k") is None

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from temporalio.client import WorkflowHandle
 from temporalio.testing import WorkflowEnvironment
 
+from activities.email.outbox import LedgerOutbox
 from activities.orders.contract import OrderStatus
 from activities.orders.sql import SqlOrders
 from activities.orders.tables import create_tables, orders
@@ -60,7 +61,7 @@ class Estate:
                     headers={"Authorization": "Bearer sk_test_sandbox"},
                 )
             )
-            connectors = (StripePayments(stripe), SqlOrders(database))
+            connectors = (StripePayments(stripe), SqlOrders(database), LedgerOutbox(ledger))
             yield cls(server, app, engine, database, connectors, ledger, cached)
 
     @property

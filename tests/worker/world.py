@@ -409,6 +409,10 @@ class FlakyLedger:
         """See `Ledger`."""
         return await self.inner.of_saga(saga)
 
+    async def page(self, prefix: str, *, after: str = "", limit: int = 100) -> list[Entry]:
+        """See `kit.ledger.Ledger`."""
+        return await self.inner.page(prefix, after=after, limit=limit)
+
     async def purge(self, now: datetime) -> int:
         """See `Ledger`."""
         return await self.inner.purge(now)

@@ -124,6 +124,10 @@ class Ledger:
         """See `kit.ledger.Ledger`."""
         return await self.file.of_saga(saga)
 
+    async def page(self, prefix: str, *, after: str = "", limit: int = 100) -> list[Entry]:
+        """See `kit.ledger.Ledger`."""
+        return await self.file.page(prefix, after=after, limit=limit)
+
     async def purge(self, now: Any) -> int:
         """See `kit.ledger.Ledger`."""
         return await self.file.purge(now)

@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from activities.carts.sql import SqlCarts
 from activities.email.contract import Sent, send_receipt
+from activities.email.outbox import LedgerOutbox
 from activities.email.smtp import SmtpEmail
 from activities.fulfilment.webhook import WebhookFulfilment
 from activities.inventory.http import HttpInventory
@@ -35,6 +36,7 @@ from kit.testing.world import Invariant, Subject, World
 from kit.worker import Call, Connector, http_client
 from kit.workflow import Task
 from workflows.checkout import Checkout, CheckoutRequest
+from workflows.reconciliation import CAPTURED_HAS_ORDER, ORDER_IS_PAID, RECEIPT_HAS_ORDER
 
 ORDER: Final = "ORDER-1"
 CART: Final = "CART-1"
@@ -112,6 +114,7 @@ class CheckoutWorld(World):
             SqlCarts(database),
             WebhookFulfilment(self.client("fulfilment"), url=FULFILMENT_PATH, secret=self.app.webhook_secret),
             SmtpEmail("mail.test", 25, client=self.wire.smtp(self.app.mailbox, system="email", late=LATE["email"])),
+            LedgerOutbox(self.ledger),
         )
 
     def client(self, system: str, **headers: str) -> httpx.AsyncClient:
@@ -257,6 +260,9 @@ CHECKOUT: Final = Subject(
         Invariant("no order has an effect twice", _harmless),
         Invariant("a placed order is paid in full, another one is not paid", _paid_in_full),
         Invariant("order and cart stand as the checkout ended", _shop_agrees),
+        CAPTURED_HAS_ORDER,
+        ORDER_IS_PAID,
+        RECEIPT_HAS_ORDER,
     ),
 )
 """The reference checkout, as a sweep takes it."""

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
+from kit import contract
 from kit.contract import Operation, Outcome
 from kit.errors import DefinitionError
 from kit.ledger import Entry, State
 from kit.testing.invariants.built_in import BUILT_IN
 from kit.testing.invariants.case import WITHOUT_SUCCESS, Case, Place, place_of
+from kit.testing.invariants.live import ask
 from kit.testing.runs import Ending, Run, Violation
-from kit.testing.world import Invariant, Subject, World
+from kit.testing.world import Subject, World
 
 Operations = dict[str, Operation[Any, Any]]
 
@@ -46,7 +49,10 @@ async def judge(subject: Subject, world: World, run: Run, *, when: str = "end") 
                 found.append(replace(one, text=f"{duplicate.workflow_id}: {one.text}"))
     decides = _deciding(run)
     for invariant in subject.invariants:
-        found.extend(Violation(invariant.name, text, when) for text in await _own(invariant, world, decides))
+        check = partial(ask, invariant) if isinstance(invariant, contract.Invariant) else invariant.check
+        found.extend(
+            Violation(invariant.name, text, when) for text in await _own(invariant.name, check, world, decides)
+        )
     return tuple(found)
 
 
@@ -111,23 +117,25 @@ def _check_wire(world: World, run: Run) -> None:
         )
 
 
-async def _own(invariant: Invariant, world: World, run: Run) -> list[str]:
+async def _own(name: str, check: Callable[[Any, Run], Any], world: World, run: Run) -> list[str]:
     """What one of the user's invariants says."""
     try:
-        asked = invariant.check(world, run)
+        asked = check(world, run)
         said: object = await asked if inspect.isawaitable(asked) else asked
         if isinstance(said, Iterable) and not isinstance(said, str):
             said = list(said)
+    except DefinitionError:
+        raise
     except Exception as error:  # a defect of the invariant, which must not pass for one of what it looks at
         raise DefinitionError(
-            f"invariant {invariant.name!r}",
+            f"invariant {name!r}",
             rule=f"its check raised {error!r} in scenario {str(run.scenario)!r}",
             fix="let it yield a sentence for what does not hold, and raise nothing, whatever the world looks like",
         ) from error
     if isinstance(said, list) and all(isinstance(text, str) for text in said):
         return said
     raise DefinitionError(
-        f"invariant {invariant.name!r}",
+        f"invariant {name!r}",
         rule=f"its check gave {said!r} in scenario {str(run.scenario)!r}",
         fix="yield, or return in a list, one sentence for each thing that is wrong, and [] when it holds",
     )

@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from typing import Any
 
+from kit import contract
 from kit.errors import DefinitionError
 from kit.testing.faults import FaultKind, Scenario
 from kit.testing.runs import Run
@@ -31,7 +32,7 @@ async def sweep(
     request: Any = None,
     *,
     world: Callable[[Wire], World] | None = None,
-    invariants: Iterable[Invariant] = (),
+    invariants: Iterable[Invariant | contract.Invariant] = (),
     depth: int = 2,
     engine: Choice = SIMULATION,
     seed: int = 0,
@@ -94,7 +95,10 @@ async def sweep(
 
 
 def _subject(
-    subject: Subject | type, request: Any, world: Callable[[Wire], World] | None, invariants: tuple[Invariant, ...]
+    subject: Subject | type,
+    request: Any,
+    world: Callable[[Wire], World] | None,
+    invariants: tuple[Invariant | contract.Invariant, ...],
 ) -> Subject:
     if isinstance(subject, Subject):
         if request is not None or world is not None:

@@ -93,6 +93,10 @@ class WireLedger:
         """See `Ledger`."""
         return await self._inner.of_saga(saga)
 
+    async def page(self, prefix: str, *, after: str = "", limit: int = 100) -> list[Entry]:
+        """See `Ledger`."""
+        return await self._inner.page(prefix, after=after, limit=limit)
+
     async def purge(self, now: datetime) -> int:
         """See `Ledger`."""
         return await self._inner.purge(now)
