@@ -17,24 +17,26 @@ from temporalio.runtime import Runtime
 from temporalio.worker import Worker
 
 from activities.carts.sql import SqlCarts
+from activities.email.outbox import LedgerOutbox
 from activities.email.smtp import SmtpEmail
 from activities.fulfilment.webhook import WebhookFulfilment
 from activities.inventory.http import HttpInventory
 from activities.orders.sql import SqlOrders
 from activities.orders.tables import create_tables
 from activities.payments.stripe import StripePayments
-from kit.ledger import SqlLedger, TransactionalLedger
+from kit.ledger import Ledger, SqlLedger, TransactionalLedger
 from kit.operate import Operating
 from kit.worker import Connector, ReliabilityPlugin, http_client
 from temporal.settings import Settings
 from temporal.timeouts import ShorterAttempts
 from temporal.worker import work
 from workflows.checkout import Checkout
+from workflows.reconciliation import Reconcile
 
-WORKFLOWS: Final = (Checkout,)
+WORKFLOWS: Final = (Checkout, Reconcile)
 """What the workers run."""
 
-CONNECTORS: Final = (StripePayments, HttpInventory, SqlOrders, SqlCarts, WebhookFulfilment, SmtpEmail)
+CONNECTORS: Final = (StripePayments, HttpInventory, SqlOrders, SqlCarts, WebhookFulfilment, SmtpEmail, LedgerOutbox)
 """The connectors of the workers, as classes: what the service promises can be read without its settings."""
 
 DEFAULT_ADDRESS: Final = "localhost:7233"
@@ -59,6 +61,11 @@ class App:
             DefinitionError: Something is missing or wrong.
         """
         return Settings.from_environment(self.environment)
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """The workers' ledger: the plugin opens it, and what lists what was sent reads it."""
+        return SqlLedger(self.settings.ledger_url)
 
     async def connect(self, plugin: ReliabilityPlugin, *, runtime: Runtime | None = None) -> Client:
         """A client of the configured Temporal server.
@@ -96,6 +103,7 @@ class App:
                     secret=settings.fulfilment_secret.get_secret_value(),
                 ),
                 SmtpEmail(settings.smtp_host, settings.smtp_port),
+                LedgerOutbox(self.ledger),
             )
 
     @asynccontextmanager
@@ -103,7 +111,7 @@ class App:
         """A worker that is connected and not yet running."""
         settings = self.settings
         async with self.connectors() as connectors:
-            plugin = ReliabilityPlugin(ledger=SqlLedger(settings.ledger_url), connectors=connectors)
+            plugin = ReliabilityPlugin(ledger=self.ledger, connectors=connectors)
             client = await self.connect(plugin, runtime=runtime)
             yield Worker(
                 client,
