@@ -61,7 +61,7 @@ async def hold_on(store: HoldStore, hold: Hold) -> None:
         LedgerUnavailable: The store did not answer; repeating it is safe.
     """
     await store.switch_on(hold)
-    _log.warning(Event.HOLD_SWITCHED, on=True, scope=hold.scope.value, name=hold.name, who=hold.who, reason=hold.reason)
+    _log.warning(Event.HOLD_SWITCHED, on=True, scope=hold.scope.value, held=hold.name, who=hold.who, reason=hold.reason)
 
 
 async def hold_off(store: HoldStore, scope: HoldScope, name: str, *, who: str, reason: str) -> Hold | None:
@@ -72,7 +72,7 @@ async def hold_off(store: HoldStore, scope: HoldScope, name: str, *, who: str, r
     """
     hold = await store.switch_off(scope, name, who=who, reason=reason, at=datetime.now(UTC))
     if hold is not None:
-        _log.warning(Event.HOLD_SWITCHED, on=False, scope=scope.value, name=name, who=who, reason=reason)
+        _log.warning(Event.HOLD_SWITCHED, on=False, scope=scope.value, held=name, who=who, reason=reason)
     return hold
 
 

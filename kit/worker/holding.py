@@ -136,11 +136,11 @@ class HoldWatch:
             log.warning(
                 Event.HOLD_IN_FORCE,
                 scope=hold.scope.value,
-                name=hold.name,
+                held=hold.name,
                 who=hold.who,
                 reason=hold.reason,
                 until=until,
             )
         for hold in sorted(before - now, key=str):
-            log.info(Event.HOLD_LIFTED, scope=hold.scope.value, name=hold.name)
+            log.info(Event.HOLD_LIFTED, scope=hold.scope.value, held=hold.name)
         self._holds = holds

@@ -116,6 +116,11 @@ class ReliabilityPlugin(SimplePlugin):
         )
 
     @property
+    def holds(self) -> HoldWatch | None:
+        """What this process knows of the holds; ``None`` where nobody can switch one on."""
+        return self._holds
+
+    @property
     def operations(self) -> dict[str, Operation[Any, Any]]:
         """The operations its connectors serve, by name."""
         return {name: operation for name, (operation, _) in self._served.items()}

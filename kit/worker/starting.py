@@ -81,7 +81,7 @@ async def refuse_held(watch: HoldWatch, start: StartWorkflowInput, saga: SagaDef
             workflow_type=start.workflow,
             workflow_id=start.id,
             scope=scope,
-            name=hold.name,
+            held=hold.name,
             reason=hold.reason,
         )
         raise StartHeld(start.workflow, scope=scope, name=hold.name, reason=hold.reason, who=hold.who, until=hold.until)

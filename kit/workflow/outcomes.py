@@ -47,6 +47,7 @@ def read_failure(operation: str, error: BaseException) -> FailureDetails:
                     outcome=Outcome.UNKNOWN,
                     reason=reason,
                     attempts=details.attempts if details else 1,
+                    held=details.held if details else 0,
                 )
             case CancelledError():
                 return FailureDetails(

@@ -29,7 +29,7 @@ class Run:
         turned: What turned it round.
         key_outputs: What its result says in public.
         last: The number of the last step.
-        waited: How long it has waited for people.
+        waited: How long it has waited for people, and for the end of holds.
         parent: The saga that has started it as its child.
         misfits: Answers that came by signal and did not fit, the last ones.
         tenant: Whose run it is; empty for nobody's.
@@ -65,6 +65,7 @@ class Run:
         if self.parent is not None and self.parent.deadline is not None:
             self._deadline = min(self._deadline, self.parent.deadline)
         self._stopped_at: datetime | None = None
+        self._counted = self.started_at  # until when time that stood still is counted, so that none is counted twice
 
     def push(self, step: Step, operation: Operation[Any, Any]) -> None:
         """Put a step on the stack."""
@@ -118,7 +119,7 @@ class Run:
 
     @property
     def deadline(self) -> datetime:
-        """When the budget is used up, if nobody is asked from now on. It does not run while somebody is."""
+        """When the budget is used up, from now on; it does not run while somebody is asked, or a step is held."""
         return self._deadline + (workflow.now() - self._stopped_at if self._stopped_at else timedelta(0))
 
     def keep_time(self) -> None:
@@ -129,6 +130,20 @@ class Run:
         elif not asked and self._stopped_at is not None:
             self.waited += workflow.now() - self._stopped_at
             self._deadline, self._stopped_at = self.deadline, None
+            self._counted = workflow.now()
+
+    def held_back(self, held: timedelta) -> None:
+        """A step was held for so long until now: that is no time of the budget. What siblings share counts once."""
+        until = self._stopped_at or workflow.now()
+        began = max(until - held, self._counted)
+        if began < until:
+            self.waited += until - began
+            self._deadline += until - began
+            self._counted = until
+
+    def leave(self, budget: timedelta) -> None:
+        """Let at least so much be left of the budget."""
+        self._deadline = max(self._deadline, workflow.now() + budget)
 
     def stood_still(self, waited: timedelta) -> None:
         """A child has waited for people so long: that is no time of this run's budget either."""

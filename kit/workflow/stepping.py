@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any, Final
 
 from pydantic import BaseModel, TypeAdapter
@@ -29,6 +30,10 @@ from kit.workflow.telling import DEADLINE, INVALID
 
 _PARKS: Final = frozenset({Phase.FORWARD, Phase.AFTER_COMMIT})
 """Phases in which a permanent failure cannot turn the saga round."""
+
+
+_LEAST_BUDGET: Final = timedelta(minutes=1)
+"""What a step has at least that ran out of time while it was held."""
 
 
 class Stepper:
@@ -208,18 +213,19 @@ class Stepper:
             self.boundary()
             deadline = run.deadline
             budget = None if step.phase in _PARKS else deadline - workflow.now()
+            doubtful = step.outcome is Outcome.UNKNOWN
             step.outcome = None
             run.refresh()
             handle = start_action(operation, step, run.token(step, persistent=budget is None), budget=budget)
             stopped = await settled(handle)
-            error = self._learn(step, handle)
+            error = self._learn(step, handle, doubtful=doubtful)
             failure = step.failure
             if error is None or failure is None:
                 return self._stands(step)
             if stopped:
                 raise asyncio.CancelledError from error  # however the step ended: it was asked to
             if failure.reason == REASON_DEADLINE and deadline < run.deadline:
-                continue  # the deadline stood still meanwhile: a sibling was waiting for a person
+                continue  # the deadline stood still meanwhile: a sibling waited for a person, or a hold was on
             if not (failure.needs_person or step.phase in _PARKS):
                 raise error
             decision = await self.desk.about_step(step, failure, undo=False)
@@ -322,8 +328,14 @@ class Stepper:
         self.boundary()
         return step.result
 
-    def _learn(self, step: Step, handle: workflow.ActivityHandle[Done[Any]]) -> BaseException | None:
-        """Write down what has become of a step whose activity is over. Returns its failure."""
+    def _learn(self, step: Step, handle: workflow.ActivityHandle[Done[Any]], *, doubtful: bool) -> BaseException | None:
+        """Write down what has become of a step whose activity is over. Returns its failure.
+
+        Args:
+            step: Which.
+            handle: Of the activity.
+            doubtful: An earlier activity of the step may have had its effect, whether or not this one has begun.
+        """
         step.ended_at = workflow.now()
         try:
             done = handle.result()
@@ -331,6 +343,10 @@ class Stepper:
             failure = read_failure(step.operation, error)
             if isinstance(error, asyncio.CancelledError):  # before it was heard of: only the ledger knows
                 failure = failure.model_copy(update={"kind": FailureKind.TIMEOUT, "reason": REASON_CANCELLED})
+            if doubtful and failure.outcome is Outcome.NOT_STARTED:
+                failure = failure.model_copy(update={"outcome": Outcome.UNKNOWN})
+            ran_out = failure.kind is FailureKind.HELD and failure.reason == REASON_DEADLINE
+            self._held_back(step, failure.held, ran_out=ran_out)
             step.outcome, step.failure, step.attempts = failure.outcome, failure, step.attempts + failure.attempts
             self.run.log.warning(
                 Event.STEP_FAILED,
@@ -343,9 +359,22 @@ class Stepper:
             )
             self.run.refresh()
             return error
+        self._held_back(step, done.held)
         step.outcome, step.result, step.attempts = Outcome.DONE, done.result, step.attempts + done.attempts
         step.failure = None
         return None
+
+    def _held_back(self, step: Step, held: float, *, ran_out: bool = False) -> None:
+        """Give the time back for which a hold was on: no hold turns a run round by itself.
+
+        A step whose budget ran out meanwhile gets as much again as it has waited, so that a hold of days costs the
+        history a handful of events.
+        """
+        if not held:
+            return
+        self.run.held_back(timedelta(seconds=held))
+        if ran_out:
+            self.run.leave(max(workflow.now() - step.started_at, _LEAST_BUDGET))
 
 
 def _invalid(message: str) -> ApplicationError:

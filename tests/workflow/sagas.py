@@ -250,3 +250,16 @@ class Fixed(Bodied):
     async def run(self, ask: Ask) -> str:
         await self.step(flight, ask)
         return (await self.step(car, ask)).id
+
+
+@workflow.defn
+class Hasty(
+    SagaWorkflow, owner="travel-desk", deadline=timedelta(seconds=30), tenant="{id}", uses=tuple(OPERATIONS.values())
+):
+    """Takes its steps one by one, has half a minute for them, and says whose run it is."""
+
+    @workflow.run
+    async def run(self, plan: Plan) -> Ticket:
+        for line in plan.lines:
+            await self.step(OPERATIONS[line], Ask(id=plan.id))
+        return Ticket(trip_id=plan.id)
