@@ -141,7 +141,7 @@ class Run:
             self._deadline += until - began
             self._counted = until
 
-    def leave(self, budget: timedelta) -> None:
+    def grant(self, budget: timedelta) -> None:
         """Let at least so much be left of the budget."""
         self._deadline = max(self._deadline, workflow.now() + budget)
 

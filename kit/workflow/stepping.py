@@ -374,7 +374,7 @@ class Stepper:
             return
         self.run.held_back(timedelta(seconds=held))
         if ran_out:
-            self.run.leave(max(workflow.now() - step.started_at, _LEAST_BUDGET))
+            self.run.grant(max(workflow.now() - step.started_at, _LEAST_BUDGET))
 
 
 def _invalid(message: str) -> ApplicationError:
