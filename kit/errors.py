@@ -9,6 +9,8 @@
     │   ├── NotStarted             retryable, effect: no. Nothing can have happened
     │   └── OutcomeUnknown         retryable, effect: unknown. It may have happened
     ├── StartHeld                  retryable: a hold refuses new runs; nothing was started
+    ├── DecisionRefused            a run did not take a person's decision; nothing has changed
+    ├── AlreadyUnderWay            what an operator asks for is being done already; nothing was started
     ├── TransitionError            a state change the business does not allow
     ├── SagaUsageError             a workflow used the saga in a way its rules forbid
     ├── UnsupportedScenario        an engine does not model what a scenario needs, and refuses to pretend
@@ -163,6 +165,24 @@ class StartHeld(KitError):
         self.reason = reason
         self.who = who
         self.until = until
+
+
+class DecisionRefused(KitError):
+    """A run did not take a person's decision: it does not fit, or the run is closed. Nothing has changed."""
+
+
+class AlreadyUnderWay(KitError):
+    """What an operator asks for is being done already. Nothing was started.
+
+    Attributes:
+        workflow_id: The workflow that does it.
+        run_id: Which run of it; ``None`` when the server did not say.
+    """
+
+    def __init__(self, what: str, *, workflow_id: str, run_id: str | None = None) -> None:
+        super().__init__(f"{what} is being decided already, by the workflow {workflow_id!r}: wait for its end")
+        self.workflow_id = workflow_id
+        self.run_id = run_id
 
 
 class TransitionError(KitError):

@@ -5,22 +5,30 @@ from kit.operate.holds import Stopping, hold_off, hold_on, stopping, store_of
 from kit.operate.intake import Answer, Delivery, Endpoint, ToEntity, ToRun, Unreadable, intake
 from kit.operate.service import Operating
 from kit.operate.starting import Started, start_once
+from kit.operate.tasks import OpenTask, TaskGroup, decide, decide_group, grouped, open_tasks, tasks_of
 
 __all__ = [
     "Answer",
     "Delivery",
     "Endpoint",
+    "OpenTask",
     "Operating",
     "Started",
     "Stopping",
+    "TaskGroup",
     "ToEntity",
     "ToRun",
     "Unreadable",
+    "decide",
+    "decide_group",
     "deliver",
+    "grouped",
     "hold_off",
     "hold_on",
     "intake",
+    "open_tasks",
     "start_once",
     "stopping",
     "store_of",
+    "tasks_of",
 ]

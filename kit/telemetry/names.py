@@ -23,6 +23,8 @@ class Event(StrEnum):
     TASK_OVERDUE = "saga.task_overdue"
     TASK_EXPIRED = "saga.task_expired"
     DECISION_REFUSED = "saga.decision_refused"
+    GROUP_STARTED = "tasks.group_started"
+    GROUP_ENDED = "tasks.group_ended"
     STEP_FAILED = "saga.step_failed"
     START_PREVENTED = "saga.start_prevented"
     UNWIND_STARTED = "unwind.started"
@@ -99,6 +101,7 @@ RUNS_PARKED: Final = Metric("kit_runs_parked", "Tasks put to a person", ("workfl
 TASKS_OVERDUE: Final = Metric(
     "kit_tasks_overdue", "Tasks that nobody has answered in time", ("workflow_type", "operation", "kind")
 )
+TASK_GROUPS: Final = Metric("kit_task_groups", "Groups of tasks that were decided, by how that ended", ("result",))
 STARTS_PREVENTED: Final = Metric(
     "kit_starts_prevented", "Second deliveries of a business event that found its first run", ("workflow_type",)
 )
@@ -142,6 +145,7 @@ METRICS: Final = MappingProxyType(
             RUN_DURATION,
             RUNS_PARKED,
             TASKS_OVERDUE,
+            TASK_GROUPS,
             STARTS_PREVENTED,
             UNWINDS,
             FINDINGS,

@@ -19,6 +19,7 @@ from kit.worker.effects import Remains
 from kit.worker.guard import Guard
 from kit.worker.looking import looking
 from kit.worker.replaying import replay_activity
+from kit.worker.tasks import deciding
 from kit.workflow import RECORD_ACTIVITY, DecisionRecord, Done, UndoEnded
 from kit.workflow.unwound import LIST_ACTIVITY, Effects, EffectsOf
 
@@ -35,7 +36,7 @@ def activities_of(guard: Guard, served: Served) -> list[Callable[..., Any]]:
             found.append(_undo(guard, operation, connector))
     if found:
         ledgers = _ledgers(guard, served)
-        found += [_record(guard, served), _list(guard, served), *looking(ledgers)]
+        found += [_record(guard, served), _list(guard, served), *looking(ledgers), *deciding()]
         found.append(replay_activity(ledgers, retention=guard.retention))
     return found
 

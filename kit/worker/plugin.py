@@ -32,6 +32,7 @@ from kit.worker.holding import HoldWatch
 from kit.worker.payloads import ModelPayloadConverter
 from kit.worker.starting import StartInterceptor
 from kit.workflow import ReconciliationWorkflow, SagaWorkflow
+from kit.workflow.grouping import GroupWorkflow
 from kit.workflow.questioning import FindingsWorkflow
 from kit.workflow.replay import Replay
 from kit.workflow.unwind import UnwindWorkflow
@@ -39,7 +40,7 @@ from kit.workflow.unwind import UnwindWorkflow
 DEFAULT_RETENTION: Final = timedelta(days=90)
 """How long settled rows stay in the ledger when nothing is said."""
 
-OWN_WORKFLOWS: Final[tuple[type, ...]] = (UnwindWorkflow, FindingsWorkflow, Replay)
+OWN_WORKFLOWS: Final[tuple[type, ...]] = (UnwindWorkflow, FindingsWorkflow, Replay, GroupWorkflow)
 """What the kit brings to every worker that has connectors and workflows."""
 
 

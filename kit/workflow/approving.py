@@ -148,6 +148,8 @@ class Approvals:
     def _id(self, kind: TaskKind) -> str:
         """Never used again, also when a task is withdrawn."""
         self._asked += 1
+        while f"{kind.value}-{self._asked}" in self._run.tasks:  # an entity's events share their tasks
+            self._asked += 1
         return f"{kind.value}-{self._asked}"
 
 

@@ -166,6 +166,7 @@ class Notice(BaseModel):
     choices: tuple[Choice, ...]
     owner: str
     escalation: str | None = None
+    digest: str | None = None
     opened_at: datetime
     due_at: datetime | None = None
     expires_at: datetime | None = None
