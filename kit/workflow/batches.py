@@ -25,8 +25,8 @@ REPLAY_QUERY: Final = "kit_replay"
 REDRIVE_PRIORITY: Final = 5
 """Temporal's lowest priority: live traffic is served first (https://docs.temporal.io/develop/task-queue-priority-fairness)."""
 
-LARGEST_PAGE: Final = 200
-"""Events in one page: what fits into one update with room to spare."""
+LARGEST_PAGE: Final = 1000
+"""Events in one page. All of it must fit into one update (2 MB by Temporal's default): of larger requests give fewer."""
 
 
 def replay_id(name: str) -> str:

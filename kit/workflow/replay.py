@@ -39,9 +39,6 @@ from kit.workflow.batches import (
     ReplayRequest,
 )
 
-CHUNK: Final = 50
-"""Events in one activity at most: few enough that a lost heartbeat repeats little."""
-
 WAITING_PAGES: Final = 2
 """Pages that may wait in a batch; the feeder of a third one is told when there is room."""
 
@@ -107,7 +104,7 @@ class ReplayWorkflow:
         workflow.continue_as_new(request.model_copy(update={"standing": self._standing}))
 
     async def _page(self, request: ReplayRequest, page: ReplayPage) -> None:
-        size = max(1, min(CHUNK, int(request.rate)))
+        size = max(1, int(request.rate))  # what one second allows is one activity
         for at in range(0, len(page.events), size):
             await self._chunk(request, page.events[at : at + size])
 
