@@ -47,6 +47,7 @@ app.command(
     name="rollback-check",
     help="Can the previous version finish what the new one began, and the other way round?",
 )
+app.command("kit.cli.tasks:tasks", name="tasks", help="List, show and decide what waits for a person.")
 
 
 @app.command
