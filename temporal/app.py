@@ -128,7 +128,7 @@ class App:
         """What operators' commands work on: a client, the ledger, and the queue of the workers."""
         settings = self.settings
         async with SqlLedger(settings.ledger_url) as ledger:
-            client = await self.connect(ReliabilityPlugin())
+            client = await self.connect(ReliabilityPlugin(holds=ledger.holds))
             yield Operating(client=client, ledger=ledger, task_queue=settings.task_queue)
 
     async def work(self) -> int:

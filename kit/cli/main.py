@@ -30,6 +30,11 @@ app.command(
 app.command(
     "kit.cli.lint:lint", name="lint", help="Check workflow and connector sources for what is unsafe by its looks."
 )
+app.command(
+    "kit.cli.hold:hold",
+    name="hold",
+    help="Stop a workflow type, an operation, a dependency, a tenant or a kind of effect.",
+)
 app.command("kit.cli.map:map", name="map", help="Print the effects of a workflow: order, effect, once, key, undo.")
 app.command(
     "kit.cli.verify:verify",

@@ -7,18 +7,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-import structlog
 from temporalio import workflow
 
 from kit.contract import Asking, Hold, HoldScope, Operation, stops, stops_start
 from kit.errors import DefinitionError
 from kit.ledger.holds import HoldStore, holds_of
 from kit.operate.service import Operating
-from kit.telemetry import Event
+from kit.telemetry import Event, process_log
 from kit.workflow import SagaWorkflow
 from kit.workflow.steps import Phase
 
-_log: Final = structlog.stdlib.get_logger("kit.operate")
+_log: Final = process_log("kit.operate")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +75,12 @@ async def hold_off(store: HoldStore, scope: HoldScope, name: str, *, who: str, r
     return hold
 
 
+def name_of(cls: type) -> str:
+    """The type of a workflow class, as Temporal knows it."""
+    definition = workflow._Definition.from_class(cls)
+    return (definition.name if definition is not None else None) or cls.__name__
+
+
 def stopping(hold: Hold, workflows: Iterable[type]) -> list[Stopping]:
     """What a hold stops of these workflows, as far as can be read from them; types it does not touch are left out.
 
@@ -83,12 +88,11 @@ def stopping(hold: Hold, workflows: Iterable[type]) -> list[Stopping]:
     """
     found = []
     for cls in workflows:
-        definition = workflow._Definition.from_class(cls)
-        if definition is None or definition.name is None or not issubclass(cls, SagaWorkflow):
+        if not issubclass(cls, SagaWorkflow):
             continue
         if hold.scope is HoldScope.TENANT and not cls.__saga__.tenant:
             continue
-        kind, tenant, uses = definition.name, hold.name, cls.__saga__.uses
+        kind, tenant, uses = name_of(cls), hold.name, cls.__saga__.uses
         starts = stops_start(
             hold, workflow_type=kind, tenant=tenant, operations=[use.operation for use in uses], now=hold.since
         )
