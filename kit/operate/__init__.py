@@ -5,6 +5,7 @@ from kit.operate.holds import Stopping, hold_off, hold_on, stopping, store_of
 from kit.operate.intake import Answer, Delivery, Endpoint, ToEntity, ToRun, Unreadable, intake
 from kit.operate.service import Operating
 from kit.operate.starting import Started, start_once
+from kit.operate.submitting import SubmitState, Submitted, submit
 from kit.operate.tasks import OpenTask, TaskGroup, decide, decide_group, grouped, open_tasks, tasks_of
 
 __all__ = [
@@ -15,6 +16,8 @@ __all__ = [
     "Operating",
     "Started",
     "Stopping",
+    "SubmitState",
+    "Submitted",
     "TaskGroup",
     "ToEntity",
     "ToRun",
@@ -30,5 +33,6 @@ __all__ = [
     "start_once",
     "stopping",
     "store_of",
+    "submit",
     "tasks_of",
 ]

@@ -108,6 +108,7 @@ class Ledger:
 
     def __init__(self, path: Path) -> None:
         self.file = SqliteLedger(path)
+        self.holds = self.file.holds
         self.trouble: Callable[[Command], LedgerError | None] = lambda _: None
 
     async def apply(self, command: Command, *, expected: Entry | None = None) -> Verdict:
