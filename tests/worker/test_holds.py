@@ -18,8 +18,6 @@ from tests.worker.world import KEY, KEY_PROBE, LOST, PROBE, Fault, World, clock,
 
 VIRTUAL_TIME = True
 
-KEY_OF = "pay:o-1"
-
 
 class Holds(MemoryHolds):
     """A store that can be down, or hang."""
@@ -92,7 +90,7 @@ async def test_held_attempt_touches_nothing_and_costs_no_cap() -> None:
     assert {(error.type, error.non_retryable) for error in errors} == {("bank.held", False)}
     assert "there is a hold on operation 'bank.pay' (double charges; ada)" in str(errors[0])
     assert receipt.charge == "ch_1"
-    assert world.provider.live(KEY_OF) == 1
+    assert [charge.live for charge in world.provider.charges] == [True]
 
 
 async def test_held_attempt_has_started_nothing() -> None:
@@ -171,7 +169,7 @@ async def test_undo_passes_even_when_nobody_knows() -> None:
     await asyncio.sleep(60)
 
     assert await world.undo(result=receipt) is True
-    assert world.provider.live(KEY_OF) == 0
+    assert [charge.live for charge in world.provider.charges] == [False]
 
 
 # -- what is known -------------------------------------------------------------------------------------------------
