@@ -50,6 +50,7 @@ class Event(StrEnum):
     CIRCUIT_CLOSED = "dependency.circuit_closed"
     FINDING = "reconciliation.finding"
     RECONCILED = "reconciliation.ended"
+    INCIDENT = "incident.noted"
     STEP_HELD = "operation.held"
     START_HELD = "hold.start_refused"
     HOLD_IN_FORCE = "hold.in_force"

@@ -11,6 +11,7 @@ import structlog
 from temporalio import activity
 
 from kit.contract import Operation, Token, UndoRequest
+from kit.ledger.holds import HoldStore
 from kit.ledger.protocol import Ledger
 from kit.telemetry import CORRELATION_ID
 from kit.worker.attempt import Attempt
@@ -27,7 +28,7 @@ Served = dict[str, tuple[Operation[Any, Any], Connector]]
 """The connector that serves each operation, by the operation's name."""
 
 
-def activities_of(guard: Guard, served: Served) -> list[Callable[..., Any]]:
+def activities_of(guard: Guard, served: Served, *, holds: HoldStore | None = None) -> list[Callable[..., Any]]:
     """The activities of a worker: every operation's action, the undo of each that has one, and the kit's own."""
     found: list[Callable[..., Any]] = []
     for operation, connector in served.values():
@@ -36,7 +37,7 @@ def activities_of(guard: Guard, served: Served) -> list[Callable[..., Any]]:
             found.append(_undo(guard, operation, connector))
     if found:
         ledgers = _ledgers(guard, served)
-        found += [_record(guard, served), _list(guard, served), *looking(ledgers), *deciding()]
+        found += [_record(guard, served), _list(guard, served), *looking(ledgers, holds), *deciding()]
         found.append(replay_activity(ledgers, retention=guard.retention))
     return found
 

@@ -8,18 +8,29 @@ from typing import Any, Final
 from temporalio import activity
 from temporalio.client import Client, WorkflowExecutionStatus
 
+from kit.ledger.holds import HoldStore
 from kit.ledger.protocol import Ledger
 from kit.worker.effects import describe
 from kit.workflow.findings import FIND_RUNS_ACTIVITY, FindRuns, RunOfEffect
+from kit.workflow.open_work import FIND_OPEN_ACTIVITY, FindOpen, OpenTask, OpenWork
 from kit.workflow.parents import PARENT_MEMO, Parent
+from kit.workflow.tasks import PARKED_MEMO
 from kit.workflow.unwound import unwind_id
 
 UNKNOWN: Final = "unknown"
 """How a run stands that the cluster does not know any more."""
 
+MOST_TASKS: Final = 100
+"""How many open tasks are listed."""
 
-def looking(ledgers: Sequence[Ledger]) -> list[Callable[..., Any]]:
-    """The activities of a worker that look at runs; ``ledgers`` are all in which its effects may have their rows."""
+
+def looking(ledgers: Sequence[Ledger], holds: HoldStore | None) -> list[Callable[..., Any]]:
+    """The activities of a worker that look at runs.
+
+    Args:
+        ledgers: All in which its effects may have their rows.
+        holds: Where its holds are kept.
+    """
 
     @activity.defn(name=FIND_RUNS_ACTIVITY)
     async def find_runs(asked: FindRuns) -> list[RunOfEffect]:
@@ -50,7 +61,21 @@ def looking(ledgers: Sequence[Ledger]) -> list[Callable[..., Any]]:
                 break
         return found
 
-    return [find_runs]
+    @activity.defn(name=FIND_OPEN_ACTIVITY)
+    async def find_open_work(asked: FindOpen) -> OpenWork:
+        """The tasks that wait for a person, and the holds that are on."""
+        found: list[OpenTask] = []
+        async for run in activity.client().list_workflows("ExecutionStatus = 'Running'"):
+            for task in await run.memo_value(PARKED_MEMO, [], type_hint=list[str]):
+                found.append(OpenTask(workflow_id=run.id, workflow_type=run.workflow_type, task_id=task))
+            if len(found) > MOST_TASKS:
+                break
+        active = [] if holds is None else await holds.active()
+        now = activity.info().started_time
+        on = tuple(hold for hold in active if hold.until is None or hold.until > now)
+        return OpenWork(tasks=tuple(found[:MOST_TASKS]), more=len(found) > MOST_TASKS, holds=on)
+
+    return [find_runs, find_open_work]
 
 
 async def _stands(client: Client, workflow_id: str) -> tuple[str, bool]:

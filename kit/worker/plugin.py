@@ -33,6 +33,7 @@ from kit.worker.payloads import ModelPayloadConverter
 from kit.worker.starting import StartInterceptor
 from kit.workflow import ReconciliationWorkflow, SagaWorkflow
 from kit.workflow.grouping import GroupWorkflow
+from kit.workflow.incident import IncidentWorkflow
 from kit.workflow.questioning import FindingsWorkflow
 from kit.workflow.replay import Replay
 from kit.workflow.unwind import UnwindWorkflow
@@ -40,7 +41,13 @@ from kit.workflow.unwind import UnwindWorkflow
 DEFAULT_RETENTION: Final = timedelta(days=90)
 """How long settled rows stay in the ledger when nothing is said."""
 
-OWN_WORKFLOWS: Final[tuple[type, ...]] = (UnwindWorkflow, FindingsWorkflow, Replay, GroupWorkflow)
+OWN_WORKFLOWS: Final[tuple[type, ...]] = (
+    FindingsWorkflow,
+    GroupWorkflow,
+    IncidentWorkflow,
+    Replay,
+    UnwindWorkflow,
+)
 """What the kit brings to every worker that has connectors and workflows."""
 
 
@@ -103,7 +110,7 @@ class ReliabilityPlugin(SimplePlugin):
         activities: list[Callable[..., Any]] = []
         if ledger is not None:
             guard = Guard(ledger, retention=retention, clock=clock, holds=self._holds)
-            activities = activities_of(guard, self._served)
+            activities = activities_of(guard, self._served, holds=store)
         super().__init__(
             "kit.ReliabilityPlugin",
             data_converter=_data_converter,

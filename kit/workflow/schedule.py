@@ -11,6 +11,7 @@ from temporalio.common import RetryPolicy
 
 from kit.contract import Operation, Token, UndoRequest
 from kit.workflow.findings import FIND_RUNS_ACTIVITY, FindRuns, RunOfEffect
+from kit.workflow.open_work import FIND_OPEN_ACTIVITY, FindOpen, OpenWork
 from kit.workflow.steps import Done, Step, UndoEnded
 from kit.workflow.tasks import DecisionRecord
 
@@ -25,6 +26,9 @@ _RETRY: Final = RetryPolicy(
 _RECORD_TIMEOUT: Final = timedelta(seconds=10)
 
 _LOOK_TIMEOUT: Final = timedelta(seconds=30)
+
+_OPEN_TIMEOUT: Final = timedelta(minutes=2)
+"""It goes through all open runs."""
 
 _CANCEL: Final = workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED
 """An attempt at work is never left behind: its outcome is waited for before anything is undone."""
@@ -105,4 +109,17 @@ def start_find_runs(asked: FindRuns, *, budget: timedelta) -> workflow.ActivityH
         retry_policy=_RETRY,
         cancellation_type=_CANCEL,
         summary=f"Find the runs of {len(asked.keys)} effects",
+    )
+
+
+def start_find_open(asked: FindOpen) -> workflow.ActivityHandle[OpenWork]:
+    """Schedule the question what is still open: as long as it takes."""
+    return workflow.start_activity(
+        FIND_OPEN_ACTIVITY,
+        args=[asked],
+        result_type=OpenWork,
+        start_to_close_timeout=_OPEN_TIMEOUT,
+        retry_policy=_RETRY,
+        cancellation_type=_CANCEL,
+        summary="Find open tasks and holds",
     )
