@@ -53,6 +53,16 @@ app.command(
     help="Can the previous version finish what the new one began, and the other way round?",
 )
 app.command("kit.cli.tasks:tasks", name="tasks", help="List, show and decide what waits for a person.")
+app.command(
+    "kit.cli.reconcile:reconcile",
+    name="reconcile",
+    help="Compare the systems of a service by its invariants, repair, ask, and report; now or on a schedule.",
+)
+app.command(
+    "kit.cli.incident:incident",
+    name="incident",
+    help="Walk an incident from containing it to its end, which is refused while an invariant is violated.",
+)
 
 
 @app.command
