@@ -10,8 +10,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from kit.cli.discovery import find_workflows, operating
-from kit.operate.incident import IncidentRefused, advance, close, note, open_incident, story
-from kit.operate.incident import incident as read
+from kit.operate.incident import IncidentRefused, advance, close, note, open_incident, read_incident, story
 from kit.operate.reconciling import reconciliation_of, type_of
 from kit.operate.service import Operating
 from kit.workflow.incident import IncidentRecord, IncidentRequest, Word
@@ -64,7 +63,7 @@ async def status(incident_id: str, /, *, json: Annotated[bool, Flag] = False) ->
         incident_id: As "open" has printed it.
         json: Print one JSON document.
     """
-    return await _told(lambda service: read(service, incident_id), json=json)
+    return await _told(lambda service: read_incident(service, incident_id), json=json)
 
 
 @incident.command(name="note")

@@ -29,7 +29,7 @@ async def reconcile(
     workflow: str | None = None,
     look: Annotated[bool, Flag] = False,
     at_most: Annotated[int | None, Parameter(validator=Number(gte=0))] = None,
-    rate: Annotated[int, Parameter(validator=Number(gt=0))] = 120,
+    rate: Annotated[int, Parameter(validator=Number(gt=0))] = 600,
     schedule: str | None = None,
     report: Path | None = None,
     who: str | None = None,

@@ -2,7 +2,9 @@
 
 from kit.operate.delivering import deliver
 from kit.operate.holds import Stopping, hold_off, hold_on, stopping, store_of
+from kit.operate.incident import IncidentRefused, open_incident, read_incident
 from kit.operate.intake import Answer, Delivery, Endpoint, ToEntity, ToRun, Unreadable, intake
+from kit.operate.reconciling import reconciliation_of, schedule_reconciliation, start_reconciliation
 from kit.operate.service import Operating
 from kit.operate.starting import Started, start_once
 from kit.operate.submitting import SubmitState, Submitted, submit
@@ -12,6 +14,7 @@ __all__ = [
     "Answer",
     "Delivery",
     "Endpoint",
+    "IncidentRefused",
     "OpenTask",
     "Operating",
     "Started",
@@ -29,8 +32,13 @@ __all__ = [
     "hold_off",
     "hold_on",
     "intake",
+    "open_incident",
     "open_tasks",
+    "read_incident",
+    "reconciliation_of",
+    "schedule_reconciliation",
     "start_once",
+    "start_reconciliation",
     "stopping",
     "store_of",
     "submit",

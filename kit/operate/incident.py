@@ -52,10 +52,10 @@ async def open_incident(operating: Operating, request: IncidentRequest) -> Incid
         )
     except WorkflowAlreadyStartedError as error:
         raise IncidentRefused(f"{incident_id} is open: go on with it, or give this one another title") from error
-    return await incident(operating, incident_id)
+    return await read_incident(operating, incident_id)
 
 
-async def incident(operating: Operating, incident_id: str) -> IncidentRecord:
+async def read_incident(operating: Operating, incident_id: str) -> IncidentRecord:
     """An incident's record, open or closed.
 
     Raises:

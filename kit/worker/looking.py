@@ -10,7 +10,7 @@ from temporalio.client import Client, WorkflowExecutionStatus
 
 from kit.ledger.holds import HoldStore
 from kit.ledger.protocol import Ledger
-from kit.worker.effects import describe
+from kit.worker.effects import describe, quoted
 from kit.workflow.findings import FIND_RUNS_ACTIVITY, FindRuns, RunOfEffect
 from kit.workflow.open_work import FIND_OPEN_ACTIVITY, FindOpen, OpenTask, OpenWork
 from kit.workflow.parents import PARENT_MEMO, Parent
@@ -63,9 +63,10 @@ def looking(ledgers: Sequence[Ledger], holds: HoldStore | None) -> list[Callable
 
     @activity.defn(name=FIND_OPEN_ACTIVITY)
     async def find_open_work(asked: FindOpen) -> OpenWork:
-        """The tasks that wait for a person, and the holds that are on."""
+        """The tasks that runs of this task queue have put to people, and the holds that are on."""
         found: list[OpenTask] = []
-        async for run in activity.client().list_workflows("ExecutionStatus = 'Running'"):
+        own = f"TaskQueue = {quoted(activity.info().task_queue)} AND ExecutionStatus = 'Running'"
+        async for run in activity.client().list_workflows(own):
             for task in await run.memo_value(PARKED_MEMO, [], type_hint=list[str]):
                 found.append(OpenTask(workflow_id=run.id, workflow_type=run.workflow_type, task_id=task))
             if len(found) > MOST_TASKS:

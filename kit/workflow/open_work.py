@@ -26,7 +26,8 @@ class OpenWork(Model):
     """What is still open.
 
     Attributes:
-        tasks: The tasks that wait for a person, as visibility knows them (a second or so late).
+        tasks: The tasks that wait for a person, of runs on the service's task queue, as visibility knows them (a second
+            or so late).
         more: Whether there are more of them than are listed.
         holds: The holds that are on.
     """

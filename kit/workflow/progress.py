@@ -48,7 +48,7 @@ class ReconciliationRequest(Model):
     invariants: tuple[str, ...] = ()
     repair: bool = True
     at_most: int | None = Field(default=None, ge=0)
-    calls_a_minute: int = Field(default=120, gt=0)
+    calls_a_minute: int = Field(default=600, gt=0)
     page_size: int = Field(default=100, gt=0, le=1000)
     who: str = Field(default="schedule", min_length=1)
     why: str = Field(default="scheduled", min_length=1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +21,6 @@ from activities.orders.tables import create_tables, orders
 from activities.payments.stripe import StripePayments
 from kit.ledger import MemoryLedger, TransactionalLedger
 from kit.testing.sandbox import SandboxApp
-from kit.testing.sandbox.exchange import Exchange
 from kit.worker import Connector, ReliabilityPlugin, http_client
 from kit.workflow import ReconciliationReport, ReconciliationRequest
 from tests.harness import Running, running
@@ -30,12 +29,34 @@ from workflows.reconciliation import Reconcile
 AMOUNT: Final = 4999
 
 
+class Street(httpx.AsyncBaseTransport):
+    """The way to the providers: keeps a list of what was asked for, and may be closed at one house."""
+
+    def __init__(self, app: SandboxApp) -> None:
+        self._inner = httpx.ASGITransport(app)
+        self.asked: list[str] = []
+        self.refused: tuple[str, str] | None = None
+        self.hear: Callable[[httpx.Request], Awaitable[None]] | None = None
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Pass one request on."""
+        self.asked.append(f"{request.url.path}?{request.url.query.decode()}")
+        if self.hear is not None:
+            await self.hear(request)
+        if self.refused is not None:
+            path, about = self.refused
+            if path in request.url.path and about in (await request.aread()).decode():
+                return httpx.Response(403, json={"error": {"type": "permission", "message": "no"}}, request=request)
+        return await self._inner.handle_async_request(request)
+
+
 @dataclass
 class Estate:
     """The systems of one test."""
 
     server: WorkflowEnvironment
     app: SandboxApp
+    street: Street
     engine: AsyncEngine
     database: TransactionalLedger
     connectors: Sequence[Connector]
@@ -47,6 +68,7 @@ class Estate:
     async def open(cls, server: WorkflowEnvironment, folder: Path, *, cached: bool = True) -> AsyncIterator[Estate]:
         """Open the systems for one test."""
         app = SandboxApp()
+        street = Street(app)
         ledger = MemoryLedger()
         async with AsyncExitStack() as stack:
             engine = create_async_engine(f"sqlite+aiosqlite:///{folder / 'shop.db'}")
@@ -57,17 +79,25 @@ class Estate:
             stripe = await stack.enter_async_context(
                 http_client(
                     "http://stripe.test",
-                    transport=httpx.ASGITransport(app),
+                    transport=street,
                     headers={"Authorization": "Bearer sk_test_sandbox"},
                 )
             )
             connectors = (StripePayments(stripe), SqlOrders(database), LedgerOutbox(ledger))
-            yield cls(server, app, engine, database, connectors, ledger, cached)
+            yield cls(server, app, street, engine, database, connectors, ledger, cached)
 
     @property
-    def exchange(self) -> Exchange:
-        """Where the providers keep their records."""
-        return self.app.exchange
+    def asked(self) -> list[str]:
+        """The lists that the service has asked the providers for: each request's path and query."""
+        return self.street.asked
+
+    def listen(self, hear: Callable[[httpx.Request], Awaitable[None]]) -> None:
+        """Hear of every request before it is answered."""
+        self.street.hear = hear
+
+    def refuse(self, path: str, about: str) -> None:
+        """Let a provider refuse every request to a path, where its body is about something."""
+        self.street.refused = (path, about)
 
     @asynccontextmanager
     async def worker(self, *workflows: type, **options: Any) -> AsyncIterator[Running]:
@@ -86,7 +116,7 @@ class Estate:
 
     async def begin(self, worker: Running, *, id: str | None = None, **asked: Any) -> WorkflowHandle[Any, Any]:
         """Start a reconciliation."""
-        return await worker.start(Reconcile.run, ReconciliationRequest(**asked), id=id)
+        return await worker.start(Reconcile.run, ReconciliationRequest(**{"calls_a_minute": 60_000, **asked}), id=id)
 
     # -- what stands in the systems --------------------------------------------------------------------------------
 
