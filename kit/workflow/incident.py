@@ -23,7 +23,7 @@ from temporalio import workflow
 from temporalio.exceptions import ApplicationError, FailureError
 
 from kit.contract import Model
-from kit.telemetry import Event, workflow_log
+from kit.telemetry import CORRELATION_ID, Event, workflow_log
 from kit.workflow.findings import ReconciliationReport
 from kit.workflow.open_work import FindOpen, OpenWork
 from kit.workflow.progress import ReconciliationRequest
@@ -252,7 +252,7 @@ class IncidentWorkflow:
     def _note(self, who: str, text: str) -> None:
         record = self._record
         record.log.append(Note(at=workflow.now(), stage=record.stage, who=who, text=text))
-        self._log.warning(Event.INCIDENT, correlation_id=record.id, stage=record.stage.value, who=who, text=text)
+        self._log.warning(Event.INCIDENT, **{CORRELATION_ID: record.id}, stage=record.stage.value, who=who, text=text)
         workflow.set_current_details(
             "\n".join(
                 [f"**{record.request.title}**: {record.stage.value}", "", *(f"- {line(note)}" for note in record.log)]
