@@ -5,9 +5,10 @@ from typing import Final
 from kit.testing.world import Subject
 from tests.worlds.checkout import CHECKOUT
 from tests.worlds.five_steps import FIVE_STEPS
+from tests.worlds.plan_upgrade import PLAN_UPGRADE
 from tests.worlds.two_steps import TWO_STEPS
 
-SUBJECTS: Final[tuple[Subject, ...]] = (CHECKOUT,)
+SUBJECTS: Final[tuple[Subject, ...]] = (CHECKOUT, PLAN_UPGRADE)
 """What ``kit verify`` verifies here."""
 
-__all__ = ["CHECKOUT", "FIVE_STEPS", "SUBJECTS", "TWO_STEPS"]
+__all__ = ["CHECKOUT", "FIVE_STEPS", "PLAN_UPGRADE", "SUBJECTS", "TWO_STEPS"]

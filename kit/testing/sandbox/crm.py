@@ -24,7 +24,7 @@ from typing import Any, Final
 from kit.testing.sandbox.exchange import Exchange, Reply, Request
 from kit.testing.sandbox.faults import Fault, FaultKind, Provider
 from kit.testing.sandbox.index import SearchIndex
-from kit.testing.sandbox.records import Caller, EffectKind
+from kit.testing.sandbox.records import NOBODY, Caller, EffectKind
 
 UNIQUE: Final = "account_id"
 """The property by which a company is known outside of the CRM."""
@@ -81,6 +81,18 @@ class Crm:
         """All that later answers depend on."""
         companies = [(one.id, one.properties, one.written_by) for one in self.companies.values()]
         return (companies, sorted(self.defined), self.index.state(), repr(self._ids), repr(self._writes))
+
+    def add(self, account_id: str, **properties: str) -> Company:
+        """Make a company as if it had been there all along.
+
+        Raises:
+            ValueError: There is one of this account.
+        """
+        if self.company(account_id, by=UNIQUE) is not None:
+            raise ValueError(f"there is a company of account {account_id!r}; use another id")
+        company = self._make(account_id)
+        self._write(company, properties, effect=False)
+        return company
 
     def company(self, company_id: str, *, by: str = "hs_object_id") -> Company | None:
         """The company of an id, or of a value of the unique property."""
@@ -174,12 +186,18 @@ class Crm:
         return execute
 
     def _create(self, account_id: str, caller: Caller) -> Company:
-        company = Company(str(next(self._ids)), self.exchange.journal.now().isoformat(), {UNIQUE: account_id})
-        self.companies[company.id] = company
+        company = self._make(account_id)
         self._did(EffectKind.CREATED, company, company.id, caller, {})
         return company
 
-    def _write(self, company: Company, properties: Mapping[str, str], caller: Caller, *, effect: bool = True) -> None:
+    def _make(self, account_id: str) -> Company:
+        company = Company(str(next(self._ids)), self.exchange.journal.now().isoformat(), {UNIQUE: account_id})
+        self.companies[company.id] = company
+        return company
+
+    def _write(
+        self, company: Company, properties: Mapping[str, str], caller: Caller = NOBODY, *, effect: bool = True
+    ) -> None:
         changed = {name: new for name, new in properties.items() if company.properties.get(name, "") != new}
         if changed and effect:
             written = f"{company.id}@{next(self._writes)}"

@@ -43,6 +43,18 @@ class Entitlements:
         """All that later answers depend on."""
         return (self.accounts,)
 
+    def add(self, account_id: str, *, plan: str) -> None:
+        """Let an account have had a plan all along.
+
+        Raises:
+            ValueError: There is no such plan, or the account has had one already.
+        """
+        if plan not in PLANS or account_id in self.accounts:
+            raise ValueError(
+                f"account {account_id!r} cannot begin with plan {plan!r}: use a new one, and one of {PLANS}"
+            )
+        self.accounts[account_id] = {"account_id": account_id, "plan": str(plan), "version": 1, "changed_by": None}
+
     def plan(self, account_id: str) -> str:
         """What an account may use."""
         return str(self._entitlement(account_id)["plan"])

@@ -51,8 +51,10 @@ class SearchIndex:
 
     def _catch_up(self) -> None:
         now = self._now()
-        while self._coming and self._coming[0][0] <= now:
-            _, document_id, document = self._coming.pop(0)
+        # Not in order of time, where a write was taken into effect late.
+        due = sorted((one for one in self._coming if one[0] <= now), key=lambda one: one[0])
+        self._coming = [one for one in self._coming if one[0] > now]
+        for _, document_id, document in due:
             if document is None:
                 self._known.pop(document_id, None)
             else:

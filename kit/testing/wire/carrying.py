@@ -138,6 +138,7 @@ class Carrier:
         self._refusals: dict[tuple[str, Role, str, int], Fault] = {}
         self._kinds: dict[tuple[object, ...], tuple[FaultKind, ...]] = {}
         self._latest = EPOCH
+        self._landing: datetime | None = None
 
     # -- what is told ----------------------------------------------------------------------------------------------
 
@@ -179,10 +180,14 @@ class Carrier:
                 yield place, left
 
     def time(self) -> datetime:
-        """What time it is for the systems of the world: the server's, as the latest call knew it."""
+        """What time it is for the systems of the world: the server's, as the latest call knew it.
+
+        While a late request lands it is when that happened, however much later the world notices.
+        """
+        if self._landing is not None:
+            return self._landing
         call = current_call.get()
-        if call is not None:
-            self._latest = max(self._latest, call.clock())
+        self._latest = max(self._latest, EPOCH + self.controls.now() if call is None else call.clock())
         return self._latest
 
     def kinds(self, point: Point) -> tuple[FaultKind, ...]:
@@ -405,10 +410,13 @@ class Carrier:
         for late in list(due):
             self._late.remove(late)
             self.tell(late.system, f"the late request of {late.fault.point} arrives and takes effect", fault=late.fault)
+            self._landing = min(late.due, self.time())
             try:
                 await late.send()
             except Exception as error:  # nobody waits for its reply any more, whatever it is
                 self.tell(late.system, f"the late request of {late.fault.point} fails: {error!r}", fault=late.fault)
+            finally:
+                self._landing = None
 
     # -- what was seen ---------------------------------------------------------------------------------------------
 
