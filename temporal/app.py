@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -10,20 +11,26 @@ from datetime import timedelta
 from functools import cached_property
 from typing import Final
 
+import httpx
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from temporalio.client import Client
 from temporalio.envconfig import ClientConfig
 from temporalio.runtime import Runtime
 from temporalio.worker import Worker
 
+from activities.billing.stripe import StripeBilling
 from activities.carts.sql import SqlCarts
+from activities.crm.hubspot import HubSpotCrm
 from activities.email.outbox import LedgerOutbox
 from activities.email.smtp import SmtpEmail
+from activities.enrichment.http import HttpEnrichment
+from activities.entitlements.http import HttpEntitlements
 from activities.fulfilment.webhook import WebhookFulfilment
 from activities.inventory.http import HttpInventory
 from activities.orders.sql import SqlOrders
 from activities.orders.tables import create_tables
 from activities.payments.stripe import StripePayments
+from activities.tickets.zendesk import ZendeskTickets
 from kit.ledger import Ledger, SqlLedger, TransactionalLedger
 from kit.operate import Operating
 from kit.worker import Connector, ReliabilityPlugin, http_client
@@ -31,12 +38,26 @@ from temporal.settings import Settings
 from temporal.timeouts import ShorterAttempts
 from temporal.worker import work
 from workflows.checkout import Checkout
+from workflows.plan_upgrade import PlanUpgrade
 from workflows.reconciliation import Reconcile
 
-WORKFLOWS: Final = (Checkout, Reconcile)
+WORKFLOWS: Final = (Checkout, PlanUpgrade, Reconcile)
 """What the workers run."""
 
-CONNECTORS: Final = (StripePayments, HttpInventory, SqlOrders, SqlCarts, WebhookFulfilment, SmtpEmail, LedgerOutbox)
+CONNECTORS: Final = (
+    StripePayments,
+    StripeBilling,
+    HttpInventory,
+    SqlOrders,
+    SqlCarts,
+    WebhookFulfilment,
+    SmtpEmail,
+    LedgerOutbox,
+    HubSpotCrm,
+    ZendeskTickets,
+    HttpEntitlements,
+    HttpEnrichment,
+)
 """The connectors of the workers, as classes: what the service promises can be read without its settings."""
 
 DEFAULT_ADDRESS: Final = "localhost:7233"
@@ -82,18 +103,26 @@ class App:
         """One connector for every external system, with the connections they share."""
         settings = self.settings
         async with AsyncExitStack() as stack:
-            key = f"Bearer {settings.payments_key.get_secret_value()}"
-            payments = await stack.enter_async_context(
-                http_client(settings.payments_url, headers={"Authorization": key})
-            )
-            stock = await stack.enter_async_context(http_client(settings.stock_url))
-            fulfilment = await stack.enter_async_context(http_client(settings.fulfilment_url))
+            tls = httpx.create_ssl_context()  # one for all: it takes its time to load the trust store
+
+            async def client(url: str, credentials: str | None = None) -> httpx.AsyncClient:
+                headers = {} if credentials is None else {"Authorization": credentials}
+                return await stack.enter_async_context(http_client(url, headers=headers, verify=tls))
+
+            payments = await client(settings.payments_url, f"Bearer {settings.payments_key.get_secret_value()}")
+            stock = await client(settings.stock_url)
+            fulfilment = await client(settings.fulfilment_url)
+            crm = await client(settings.crm_url, f"Bearer {settings.crm_token.get_secret_value()}")
+            tickets = await client(settings.tickets_url, basic(settings.tickets_credentials.get_secret_value()))
+            entitlements = await client(settings.entitlements_url)
+            enrichment = await client(settings.enrichment_url)
             shop = create_async_engine(settings.shop_url)
             stack.push_async_callback(shop.dispose)
             await create_shop(shop)
             database = TransactionalLedger(shop)
             yield (
                 StripePayments(payments),
+                StripeBilling(payments),
                 HttpInventory(stock),
                 SqlOrders(database),
                 SqlCarts(database),
@@ -104,6 +133,10 @@ class App:
                 ),
                 SmtpEmail(settings.smtp_host, settings.smtp_port),
                 LedgerOutbox(self.ledger),
+                HubSpotCrm(crm),
+                ZendeskTickets(tickets),
+                HttpEntitlements(entitlements),
+                HttpEnrichment(enrichment),
             )
 
     @asynccontextmanager
@@ -134,6 +167,11 @@ class App:
     async def work(self) -> int:
         """Run a worker until it is told to stop; returns the exit code."""
         return await work(self)
+
+
+def basic(credentials: str) -> str:
+    """``user:password`` as HTTP's basic authentication sends it (RFC 7617)."""
+    return f"Basic {base64.b64encode(credentials.encode()).decode()}"
 
 
 async def create_shop(shop: AsyncEngine) -> None:

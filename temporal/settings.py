@@ -32,6 +32,12 @@ class Settings(BaseModel):
         fulfilment_secret: The secret shared with it, as ``whsec_<base64>``.
         smtp_host: The mail server.
         smtp_port: Its port.
+        crm_url: HubSpot, or whoever speaks its wire format.
+        crm_token: The access token for it.
+        tickets_url: Zendesk, or whoever speaks its wire format. Empty for none: what needs it is refused.
+        tickets_credentials: For it, as ``user:password``; for an API token ``<email>/token:<token>``.
+        entitlements_url: The entitlement service. Empty for none: what needs it is refused.
+        enrichment_url: The enrichment service. Empty for none: whoever asks it goes on without.
         build_id: Which code this is, such as a commit. Empty: the SDK computes one from every loaded module, for
             seconds, at each start.
         log_level: The least level that is logged.
@@ -54,6 +60,12 @@ class Settings(BaseModel):
     fulfilment_secret: SecretStr
     smtp_host: str
     smtp_port: int = Field(default=25, gt=0, lt=65536)
+    crm_url: str = "https://api.hubapi.com"
+    crm_token: SecretStr = SecretStr("")
+    tickets_url: str = ""
+    tickets_credentials: SecretStr = SecretStr("")
+    entitlements_url: str = ""
+    enrichment_url: str = ""
     build_id: str | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     metrics_address: str | None = None
