@@ -92,7 +92,7 @@ def _begin(token: Token) -> Attempt:
     Nothing unbinds it: the task is the attempt's own, and what the SDK says of its end belongs to it, too.
     """
     structlog.contextvars.bind_contextvars(**{CORRELATION_ID: token.correlation_id})
-    return Attempt.current()
+    return Attempt.current(step=token.step)
 
 
 @lru_cache(maxsize=256)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import itertools
 import os
 import uuid
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Final
 
 from temporalio import activity
@@ -24,6 +26,12 @@ WAITING: Final = "waiting"
 """Counts attempts that cost no cap: the key was held, the truth had not settled, the worker was told to stop."""
 
 
+MAX_LOCAL: Final = 10_000
+"""How many local activities between two attempts are remembered in a process."""
+
+_local: Final[OrderedDict[tuple[str, str, int], dict[str, int]]] = OrderedDict()
+"""The counts of local activities, which have no heartbeat to carry them: a run's local attempts stay in one process."""
+
 _PROCESS: Final = uuid.uuid4().hex
 _numbers: Final = itertools.count(1)
 
@@ -35,6 +43,12 @@ def _unique() -> str:
     getting it back takes longer than everything else the guard does.
     """
     return f"{_PROCESS}-{os.getpid():x}-{next(_numbers)}"  # a forked process has the same numbers
+
+
+def _remember_local(place: tuple[str, str, int], counts: Mapping[str, int]) -> None:
+    _local[place] = dict(counts)
+    if len(_local) > MAX_LOCAL:
+        _local.popitem(last=False)
 
 
 def _forget(counts: Mapping[str, int]) -> None:
@@ -88,18 +102,26 @@ class Attempt:
             self.counts[LOST] = self.counts.get(LOST, 0) + lost
 
     @classmethod
-    def current(cls) -> Attempt:
-        """The attempt of the activity that is running in this task."""
+    def current(cls, *, step: int = 0) -> Attempt:
+        """The attempt of the activity that is running in this task.
+
+        Args:
+            step: The number of its step in the run; tells the local activities of a run apart.
+        """
         info = activity.info()
         details = info.heartbeat_details
         counts = details[0] if details and isinstance(details[0], dict) else {}
+        place = (info.workflow_run_id or "", info.activity_type, step)
+        if info.is_local:
+            # Another process counted what is not known here: it cannot have been lost, so it costs no cap.
+            counts = _local.pop(place, {WAITING: info.attempt - 1} if info.attempt > 1 else {})
         return cls(
             number=info.attempt,
             started_at=info.started_time,
             timeout=info.start_to_close_timeout or timedelta(seconds=10),
             counts={str(kind): int(number) for kind, number in counts.items()},
             owner=f"{info.workflow_run_id}/{info.activity_id}/{info.attempt}/{_unique()}",
-            remember=(lambda counts: None) if info.is_local else activity.heartbeat,
+            remember=partial(_remember_local, place) if info.is_local else activity.heartbeat,
             meter=activity.metric_meter(),
             workflow_type=info.workflow_type or "",
             scheduled_at=info.scheduled_time,

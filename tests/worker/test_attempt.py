@@ -86,7 +86,7 @@ async def test_current_attempt_is_the_running_activitys() -> None:
 
 
 async def test_current_local_attempt_has_no_heartbeat() -> None:
-    """A local activity cannot beat: its counts are not handed on, and that is no error."""
+    """A local activity cannot beat: its counts stay in the process."""
     environment = ActivityEnvironment()
     environment.info = dataclasses.replace(environment.info, is_local=True, start_to_close_timeout=None)
     beats: list[object] = []
@@ -98,5 +98,11 @@ async def test_current_local_attempt_has_no_heartbeat() -> None:
         return attempt
 
     attempt = await environment.run(activity)
+    environment.info = dataclasses.replace(environment.info, attempt=3)
+    later = await environment.run(activity)
+    environment.info = dataclasses.replace(environment.info, workflow_run_id="another", attempt=3)
+    elsewhere = await environment.run(activity)
 
     assert (attempt.timeout, beats) == (timedelta(seconds=10), [])
+    assert later.counts == {"timeout": 2}
+    assert elsewhere.counts == {"waiting": 2}

@@ -263,3 +263,25 @@ async def test_time_held_before_the_deadline_is_given_back(server: WorkflowEnvir
         ]
 
     assert event.schedule_to_close_timeout.ToTimedelta() > timedelta(seconds=25)
+
+
+async def test_local_step_is_held_as_well(server: WorkflowEnvironment, world: World) -> None:
+    """A local activity waits like any other, and its attempts do not count as lost."""
+    async with scene(server, world) as travel:
+        await on(world, HoldScope.OPERATION, "diary.note")
+        run = await travel.start("step diary")
+        await fired(run, 8)
+        await off(world, HoldScope.OPERATION, "diary.note")
+        ended = await travel.end(run)
+
+    assert ended.closed_as == "COMPLETED"
+    assert world.provider.story == ["+diary:1"]
+
+
+async def fired(run: Any, times: int) -> None:
+    """Wait until so many timers have fired: between two attempts of a local activity there is one."""
+    async with asyncio.timeout(20):
+        async for event in run.fetch_history_events(wait_new_event=True):
+            times -= event.HasField("timer_fired_event_attributes")
+            if times == 0:
+                return
