@@ -63,6 +63,8 @@ app.command(
     name="incident",
     help="Walk an incident from containing it to its end, which is refused while an invariant is violated.",
 )
+app.command("kit.cli.unwind:unwind", name="unwind", help="Undo what closed runs have done.")
+app.command("kit.cli.sweeper:sweeper", name="sweeper", help="Have runs that were cut off unwound.")
 
 
 @app.command

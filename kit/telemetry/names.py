@@ -29,6 +29,7 @@ class Event(StrEnum):
     START_PREVENTED = "saga.start_prevented"
     UNWIND_STARTED = "unwind.started"
     UNWIND_ENDED = "unwind.ended"
+    SWEPT = "unwind.swept"
     EVENT_DUPLICATE = "entity.duplicate"
     EVENT_STALE = "entity.stale"
     EVENT_GAP = "entity.gap"

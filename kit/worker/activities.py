@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from inspect import Parameter, Signature
 from typing import Any, Final
@@ -16,12 +16,13 @@ from kit.ledger.protocol import Ledger
 from kit.telemetry import CORRELATION_ID
 from kit.worker.attempt import Attempt
 from kit.worker.connector import Connector
-from kit.worker.effects import Remains
+from kit.worker.effects import Remains, cut_off
 from kit.worker.guard import Guard
 from kit.worker.looking import looking
 from kit.worker.replaying import replay_activity
 from kit.worker.tasks import deciding
 from kit.workflow import RECORD_ACTIVITY, DecisionRecord, Done, UndoEnded
+from kit.workflow.sweeping import FIND_ACTIVITY, CutOff, FindCutOff
 from kit.workflow.unwound import LIST_ACTIVITY, Effects, EffectsOf
 
 Served = dict[str, tuple[Operation[Any, Any], Connector]]
@@ -37,7 +38,7 @@ def activities_of(guard: Guard, served: Served, *, holds: HoldStore | None = Non
             found.append(_undo(guard, operation, connector))
     if found:
         ledgers = _ledgers(guard, served)
-        found += [_record(guard, served), _list(guard, served), *looking(ledgers, holds), *deciding()]
+        found += [_record(guard, served), *_unwinding(ledgers, served), *looking(ledgers, holds), *deciding()]
         found.append(replay_activity(ledgers, retention=guard.retention))
     return found
 
@@ -76,14 +77,18 @@ def _record(guard: Guard, served: Served) -> Callable[..., Any]:
     return _named(record, RECORD_ACTIVITY, [DecisionRecord, Token], type(None))
 
 
-def _list(guard: Guard, served: Served) -> Callable[..., Any]:
-    remains = Remains(guard.ledger, served)
+def _unwinding(ledgers: Sequence[Ledger], served: Served) -> list[Callable[..., Any]]:
+    remains = Remains(ledgers, served)
 
     @activity.defn(name=LIST_ACTIVITY)
     async def list_effects(asks: list[EffectsOf]) -> list[Effects]:
         return await remains.of(activity.client(), asks, task_queue=activity.info().task_queue)
 
-    return list_effects
+    @activity.defn(name=FIND_ACTIVITY)
+    async def find_cut_off(asked: FindCutOff) -> list[CutOff]:
+        return await cut_off(activity.client(), asked, task_queue=activity.info().task_queue)
+
+    return [list_effects, find_cut_off]
 
 
 def _begin(token: Token) -> Attempt:

@@ -15,7 +15,7 @@ A run is not to be unwound while somebody relies on its effects:
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -29,11 +29,12 @@ from kit.ledger.protocol import Ledger
 from kit.ledger.states import Entry, State
 from kit.worker.connector import Connector
 from kit.worker.documents import load
-from kit.worker.starting import sagas
+from kit.worker.starting import entities, sagas
 from kit.worker.work import LEASE_MARGIN
 from kit.workflow.parents import PARENT_MEMO, Parent
 from kit.workflow.steps import Phase
-from kit.workflow.unwound import ChildSaga, Effects, EffectsOf, RecordedEffect
+from kit.workflow.sweeping import CutOff, FindCutOff
+from kit.workflow.unwound import OWN_PREFIX, ChildSaga, Effects, EffectsOf, RecordedEffect
 
 _GONE = frozenset({State.VOID, State.UNDONE})
 """States of an effect that is not there and never will be."""
@@ -52,14 +53,13 @@ class Remains:
     """Reads what runs have left behind.
 
     Args:
-        ledger: The workers' ledger.
-        served: The connectors' operations; their own databases are ledgers, too.
+        ledgers: All in which their effects may have their rows.
+        served: The connectors' operations.
     """
 
-    def __init__(self, ledger: Ledger, served: dict[str, tuple[Operation[Any, Any], Connector]]) -> None:
+    def __init__(self, ledgers: Sequence[Ledger], served: Mapping[str, tuple[Operation[Any, Any], Connector]]) -> None:
+        self._ledgers = ledgers
         self._served = served
-        databases = {id(c.database): c.database for _, c in served.values() if c.database is not None}
-        self._ledgers: tuple[Ledger, ...] = (ledger, *databases.values())
         self._longest = max((operation.timeout for operation, _ in served.values()), default=_LONGEST_UNKNOWN)
 
     async def of(self, client: Client, asks: Sequence[EffectsOf], *, task_queue: str) -> list[Effects]:
@@ -215,7 +215,26 @@ async def _children(client: Client, saga: str) -> AsyncIterator[WorkflowExecutio
             yield run
 
 
+async def cut_off(client: Client, asked: FindCutOff, *, task_queue: str) -> list[CutOff]:
+    """The sagas of a task queue that were terminated or timed out, the latest run of each workflow id."""
+    ended = " OR ".join(f"ExecutionStatus = '{status}'" for status in ("Terminated", "TimedOut"))
+    query = (
+        f"TaskQueue = {quoted(task_queue)} AND ({ended}) "
+        f"AND CloseTime > {quoted(asked.since.isoformat())} AND CloseTime < {quoted(asked.until.isoformat())}"
+    )
+    if asked.query:
+        query += f" AND ({asked.query})"
+    found: dict[str, CutOff] = {}
+    async for run in client.list_workflows(query, limit=asked.limit):
+        if run.id in found or run.workflow_type.startswith(OWN_PREFIX):
+            continue
+        latest = await describe(client, run.id)
+        if latest is not None and latest.status in _CUT_OFF:  # else it was started again since, and is that run's
+            first = latest.raw_info.first_run_id or latest.run_id
+            found[run.id] = CutOff(saga=run.id, run_id=first, entity=run.workflow_type in entities())
+    return list(found.values())
+
+
 def quoted(text: str) -> str:
-    """A text as a visibility query has it."""
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
+    """A text as a visibility query has it. One with a double quote in it is never found: the server misreads it."""
+    return "'" + text.replace("'", "''") + "'"

@@ -36,7 +36,8 @@ from kit.workflow.grouping import GroupWorkflow
 from kit.workflow.incident import IncidentWorkflow
 from kit.workflow.questioning import FindingsWorkflow
 from kit.workflow.replay import Replay
-from kit.workflow.unwind import UnwindWorkflow
+from kit.workflow.sweeping import SweepWorkflow
+from kit.workflow.unwind import UnwindPlanWorkflow, UnwindWorkflow
 
 DEFAULT_RETENTION: Final = timedelta(days=90)
 """How long settled rows stay in the ledger when nothing is said."""
@@ -46,6 +47,8 @@ OWN_WORKFLOWS: Final[tuple[type, ...]] = (
     GroupWorkflow,
     IncidentWorkflow,
     Replay,
+    SweepWorkflow,
+    UnwindPlanWorkflow,
     UnwindWorkflow,
 )
 """What the kit brings to every worker that has connectors and workflows."""

@@ -15,18 +15,28 @@ from kit.contract import stops_start
 from kit.errors import DefinitionError, StartHeld
 from kit.telemetry import CORRELATION_ID, CORRELATION_MEMO, Event, count, names
 from kit.worker.holding import HoldWatch, log
-from kit.workflow import SagaDefinition, SagaWorkflow
+from kit.workflow import EntityWorkflow, SagaDefinition, SagaWorkflow
 
 
 def sagas() -> Iterator[tuple[str, SagaDefinition]]:
     """Every saga class known to this process, by workflow type."""
-    waiting = list(SagaWorkflow.__subclasses__())
+    for name, cls in _below(SagaWorkflow):
+        yield name, cls.__saga__
+
+
+def entities() -> set[str]:
+    """The workflow types of the entities known to this process."""
+    return {name for name, _ in _below(EntityWorkflow)}
+
+
+def _below(base: type[SagaWorkflow]) -> Iterator[tuple[str, type[SagaWorkflow]]]:
+    waiting = list(base.__subclasses__())
     while waiting:
         cls = waiting.pop()
         waiting.extend(cls.__subclasses__())
         definition = workflow._Definition.from_class(cls)
         if definition is not None and definition.name is not None:
-            yield definition.name, cls.__saga__
+            yield definition.name, cls
 
 
 class StartInterceptor(Interceptor):

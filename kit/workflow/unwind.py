@@ -46,6 +46,7 @@ from kit.workflow.telling import close, summary
 from kit.workflow.undoing import undo_steps
 from kit.workflow.unwound import (
     LIST_ACTIVITY,
+    PLAN_WORKFLOW,
     UNWIND_REFUSED,
     UNWIND_WORKFLOW,
     ChildSaga,
@@ -136,14 +137,7 @@ class UnwindWorkflow:
     async def _effects(self, request: UnwindRequest) -> Effects:
         parent = workflow.info().parent
         ask = EffectsOf(saga=request.saga, run_id=request.run_id, asked_by=parent.workflow_id if parent else None)
-        (found,) = await workflow.execute_activity(
-            LIST_ACTIVITY,
-            [ask],
-            result_type=list[Effects],
-            start_to_close_timeout=LIST_TIMEOUT,
-            retry_policy=LIST_RETRY,
-            summary=f"Read the effects of {request.saga}",
-        )
+        (found,) = await start_listing([ask], summary=f"Read the effects of {request.saga}")
         if found.refused is not None:
             raise ApplicationError(
                 f"{request.saga!r} is not unwound: {found.refused}.",
@@ -151,7 +145,7 @@ class UnwindWorkflow:
                 type=UNWIND_REFUSED,
                 non_retryable=True,
             )
-        return found  # type: ignore[no-any-return] # an activity by its name: the type is checked when it is read
+        return found
 
     # -- operators -------------------------------------------------------------------------------------------------
 
@@ -178,6 +172,30 @@ class UnwindWorkflow:
     def kit_summary(self) -> RunSummary:
         """How it stands."""
         return summary(self._run)
+
+
+@workflow.defn(name=PLAN_WORKFLOW)
+class UnwindPlanWorkflow:
+    """Tells what the unwinds of some runs would find; undoes nothing. Some tens of runs at a time."""
+
+    @workflow.run
+    async def run(self, asks: list[EffectsOf]) -> list[Effects]:
+        """What each has left behind, without the documents: those may be personal, and nobody here needs them."""
+        found: list[Effects] = await start_listing(asks, summary=f"Read the effects of {len(asks)} runs")
+        return [each.brief() for each in found]
+
+
+def start_listing(asks: list[EffectsOf], *, summary: str) -> workflow.ActivityHandle[list[Effects]]:
+    """Schedule the reading of effects: as long as it takes."""
+    handle: workflow.ActivityHandle[list[Effects]] = workflow.start_activity(
+        LIST_ACTIVITY,
+        asks,
+        result_type=list[Effects],
+        start_to_close_timeout=LIST_TIMEOUT,
+        retry_policy=LIST_RETRY,
+        summary=summary,
+    )
+    return handle
 
 
 _OPTIONAL: Final = {

@@ -12,6 +12,12 @@ from kit.contract import Effect, Model, Once, Outcome
 UNWIND_WORKFLOW: Final = "kit.Unwind"
 """Type of the workflow that undoes the effects of one closed run."""
 
+PLAN_WORKFLOW: Final = "kit.UnwindPlan"
+"""Type of the workflow that tells what unwinds would do, and does nothing."""
+
+OWN_PREFIX: Final = "kit."
+"""Begins the types of the kit's own workflows, which have no effects of their own."""
+
 LIST_ACTIVITY: Final = "kit.list_effects"
 """Name of the activity that reads the effects of runs from the ledger."""
 
@@ -177,3 +183,15 @@ class Effects(Model):
     def nothing_to_do(self) -> bool:
         """Whether an unwind would find nothing to do."""
         return not self.children and not self.due
+
+    def brief(self) -> Effects:
+        """The same without requests and results."""
+        return self.model_copy(
+            update={
+                "effects": [each.model_copy(update={"request": None, "result": None}) for each in self.effects],
+                "children": [
+                    child.model_copy(update={"remains": child.remains.brief() if child.remains else None})
+                    for child in self.children
+                ],
+            }
+        )
