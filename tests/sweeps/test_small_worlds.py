@@ -12,7 +12,7 @@ from kit.testing.engines.simulation import Simulation
 from kit.testing.faults import FaultKind, Scenario
 from kit.testing.runs import Run
 from kit.testing.sweep import Outcome, sweep
-from tests.worlds import FIVE_STEPS, TWO_STEPS
+from tests.worlds import APPROVED, FIVE_STEPS, REJECTED, TWO_STEPS
 
 pytestmark = pytest.mark.slow
 
@@ -55,7 +55,9 @@ def some(number: int, *, seed: int) -> Collection[FaultKind]:
     return random.Random(seed).sample(quick, number)  # noqa: S311 - a sample, no secret
 
 
-@pytest.mark.parametrize("subject", [TWO_STEPS, FIVE_STEPS], ids=["two", "five"])
+@pytest.mark.parametrize(
+    "subject", [TWO_STEPS, FIVE_STEPS, APPROVED, REJECTED], ids=["two", "five", "approved", "rejected"]
+)
 async def test_small_saga_is_safe_under_every_fault(
     subject: Subject, kit_sweep: Callable[..., Awaitable[Verdict]]
 ) -> None:

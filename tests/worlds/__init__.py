@@ -3,6 +3,7 @@
 from typing import Final
 
 from kit.testing.world import Subject
+from tests.worlds.approved import APPROVED, REJECTED
 from tests.worlds.checkout import CHECKOUT
 from tests.worlds.five_steps import FIVE_STEPS
 from tests.worlds.plan_upgrade import PLAN_UPGRADE
@@ -11,4 +12,4 @@ from tests.worlds.two_steps import TWO_STEPS
 SUBJECTS: Final[tuple[Subject, ...]] = (CHECKOUT, PLAN_UPGRADE)
 """What ``kit verify`` verifies here."""
 
-__all__ = ["CHECKOUT", "FIVE_STEPS", "PLAN_UPGRADE", "SUBJECTS", "TWO_STEPS"]
+__all__ = ["APPROVED", "CHECKOUT", "FIVE_STEPS", "PLAN_UPGRADE", "REJECTED", "SUBJECTS", "TWO_STEPS"]

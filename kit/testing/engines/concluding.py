@@ -23,7 +23,7 @@ from kit.testing.invariants import judge
 from kit.testing.runs import PERSON, WORKFLOW, Ending, Run, Violation
 from kit.testing.wire import Wire
 from kit.testing.world import Subject, World, truth_of
-from kit.workflow import COMPENSATED, Decision, RunSummary, SagaWorkflow, Task
+from kit.workflow import COMPENSATED, Decision, RunSummary, SagaWorkflow, Task, TaskKind
 
 WORKFLOW_ID: Final = "sweep"
 """The id of the run of a scenario. The same in every scenario: it may be part of a key."""
@@ -149,6 +149,9 @@ class Underway(Protocol):
 async def conclude(underway: Underway, *, subject: Subject, wire: Wire, world: World) -> Run:
     """See a scenario to its end: with a person's help where it parks, and with everything that can be known of it.
 
+    Approvals and questions are part of a run's way: they are answered as they come, and faults go on striking. A run
+    counts as parked when something has failed.
+
     The invariants are asked where it parks (before anybody answers) and at the end. `Run.ending` tells them how the run
     stands at that instant; the `Run` that is returned says ``PARKED`` for one that a person's answers have ended, and
     how in `Run.repaired`.
@@ -159,7 +162,7 @@ async def conclude(underway: Underway, *, subject: Subject, wire: Wire, world: W
         wire: The scenario's.
         world: The scenario's, open.
     """
-    stands = await underway.stand()
+    stands = await _agreed(underway, await underway.stand(), subject=subject, wire=wire, world=world)
     violations: tuple[Violation, ...] = ()
     parked = frozenset(stand.workflow_id for stand in stands if stand.open)
     asked = tuple(task for stand in stands for task in stand.open)
@@ -187,23 +190,43 @@ def _left_alone(run: Run, parked: Collection[str]) -> Run:
     return replace(run, ending=Ending.PARKED, repaired=run.ending) if run.workflow_id in parked else run
 
 
+async def _agreed(
+    underway: Underway, stands: Sequence[Stand], *, subject: Subject, wire: Wire, world: World
+) -> Sequence[Stand]:
+    """Answer what is asked where nothing has failed, until only repairs are left, or for `ROUNDS` rounds."""
+    for _ in range(ROUNDS):
+        asked = [(stand, [task for task in stand.open if task.kind is not TaskKind.REPAIR]) for stand in stands]
+        if not any(tasks for _, tasks in asked):
+            break
+        for stand, tasks in asked:
+            await _answer(underway, stand, tasks, subject=subject, wire=wire, world=world)
+        stands = await underway.stand()
+    return stands
+
+
 async def _with_help(
     underway: Underway, stands: Sequence[Stand], *, subject: Subject, wire: Wire, world: World
 ) -> Sequence[Stand]:
     """Answer what is open until nothing is, or for `ROUNDS` rounds."""
-    operations = subject.workflow.__saga__.operations if issubclass(subject.workflow, SagaWorkflow) else {}
     for _ in range(ROUNDS):
         if not any(stand.open for stand in stands):
             break
         await wire.settle()  # people take their time: what was still on its way has arrived
         for stand in stands:
-            for decision in await answers(
-                stand.open, operations=operations, world=world, summary=stand.told, approves=subject.approves
-            ):
-                wire.tell(PERSON, f"task {decision.task_id}: {decision.choice.value}, because {decision.why}")
-                await underway.decide(stand.workflow_id, decision)
+            await _answer(underway, stand, stand.open, subject=subject, wire=wire, world=world)
         stands = await underway.stand()
     return stands
+
+
+async def _answer(
+    underway: Underway, stand: Stand, tasks: Sequence[Task], *, subject: Subject, wire: Wire, world: World
+) -> None:
+    operations = subject.workflow.__saga__.operations if issubclass(subject.workflow, SagaWorkflow) else {}
+    for decision in await answers(
+        tasks, operations=operations, world=world, summary=stand.told, approves=subject.approves
+    ):
+        wire.tell(PERSON, f"task {decision.task_id}: {decision.choice.value}, because {decision.why}")
+        await underway.decide(stand.workflow_id, decision)
 
 
 async def _known(stands: Sequence[Stand], *, subject: Subject, wire: Wire, world: World) -> Run:

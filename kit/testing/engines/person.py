@@ -15,7 +15,7 @@ from typing import Any, Final
 from kit.contract import OnceStrategy, Operation, Outcome
 from kit.contract.token import REASON_NO_UNDO, REASON_UNKNOWABLE
 from kit.testing.world import World
-from kit.workflow import Choice, Decision, RunSummary, Task
+from kit.workflow import Choice, Decision, RunSummary, Task, TaskKind
 
 NAME: Final = "sweep"
 """Who answers."""
@@ -55,9 +55,9 @@ async def answers(
     decisions = []
     for task in tasks:
         wanted: tuple[Choice, ...] = _WELL
-        if Choice.APPROVE in task.choices and not approves:
-            wanted = (Choice.REJECT,)
         why, found = "everything is well again", None
+        if task.kind is TaskKind.APPROVAL:
+            wanted, why = ((Choice.APPROVE,) if approves else (Choice.REJECT,)), "they have seen what it is about"
         key = keys.get(task.step, "")
         if key in live and _must_look(task, operations.get(task.operation)):
             found = await world.found(task, key)
