@@ -1,0 +1,1 @@
+"""The sync of accounts with the CRM, on the real server."""
