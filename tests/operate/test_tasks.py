@@ -56,9 +56,11 @@ class Agency:
 
     async def parked(self, number: int) -> list[OpenTask]:
         """The open tasks, once there are so many: visibility follows the runs with a delay."""
-        while len(found := await open_tasks(self.worker.client, query=self.query)) != number:
+        for _ in range(400):
+            if len(found := await open_tasks(self.worker.client, query=self.query)) == number:
+                return found
             await asyncio.sleep(0.05)
-        return found
+        raise AssertionError(f"{number} tasks were never to be seen")
 
     async def group(self, number: int) -> TaskGroup:
         """The one group of so many open tasks."""
