@@ -54,13 +54,21 @@ class Token(Model):
 
 
 class UndoRequest(BaseModel, Generic[RequestT, ResultT]):
-    """What the workflow knows of a step when it asks for its undo. The first argument of an undo activity."""
+    """What the workflow knows of a step when it asks for its undo. The first argument of an undo activity.
+
+    Attributes:
+        request: What was asked.
+        result: What came of it, where that is known.
+        outcome: What is known of the effect.
+        keeps: What has happened stays: only whether it has is asked, and what has not never will.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     request: RequestT
     result: ResultT | None = None
     outcome: Outcome
+    keeps: bool = Field(default=False, exclude_if=lambda value: not value)
 
 
 @dataclass(frozen=True, slots=True)

@@ -260,7 +260,8 @@ _SOURCES: dict[type[Command], frozenset[State]] = {
     Complete: frozenset({State.CLAIMED, State.UNKNOWN}),
     Release: frozenset({State.CLAIMED}),
     Doubt: frozenset({State.CLAIMED}),
-    Undone: frozenset({State.UNDOING}),
+    # Claimed: whoever holds the action and has found that it did not happen gives it up, for good.
+    Undone: frozenset({State.UNDOING, State.CLAIMED}),
     ReleaseUndo: frozenset({State.UNDOING}),
 }
 _TARGETS: dict[type[Command], frozenset[State]] = {

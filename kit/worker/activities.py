@@ -63,6 +63,9 @@ def _action(guard: Guard, operation: Operation[Any, Any], connector: Connector) 
 def _undo(guard: Guard, operation: Operation[Any, Any], connector: Connector) -> Callable[..., Any]:
     async def undo(request: Any, token: Token) -> UndoEnded:
         attempt = _begin(token)
+        if request.keeps:
+            happened, result = await guard.settle(connector, operation, request, token, attempt)
+            return UndoEnded(happened=happened, attempts=attempt.number, result=result)
         happened = await guard.undo(connector, operation, request, token, attempt)
         return UndoEnded(happened=happened, attempts=attempt.number)
 

@@ -47,7 +47,7 @@ from temporalio.exceptions import ApplicationError
 from kit.contract import OnceStrategy, Operation, Role, Token, UndoRequest
 from kit.errors import FailureKind, NotStarted, OperationFailure, Outcome, OutcomeUnknown
 from kit.ledger.protocol import Ledger
-from kit.worker import acting, deciding, transaction, undoing
+from kit.worker import acting, deciding, settling, transaction, undoing
 from kit.worker.attempt import WAITING, Attempt
 from kit.worker.connector import Connector
 from kit.worker.context import elapsed
@@ -135,6 +135,27 @@ class Guard:
             return False  # a READ leaves nothing behind
         _pass_holds(work)
         return await self._classified(work, self._undo(work, undo))
+
+    async def settle(
+        self,
+        connector: Connector,
+        operation: Operation[Any, Any],
+        undo: UndoRequest[Any, Any],
+        token: Token,
+        attempt: Attempt,
+    ) -> tuple[bool, Any]:
+        """Make one attempt to find out whether an action happened. What did stays, and what did not never will.
+
+        Returns:
+            Whether it happened, and the operation's result if it did.
+
+        Raises:
+            ApplicationError: As in `undo`.
+        """
+        work = self._work(connector, operation, undo.request, token, attempt, Role.COMPENSATION)
+        if work.strategy is OnceStrategy.BY_TRANSACTION:
+            return await self._classified(work, transaction.settle(work))
+        return await self._classified(work, settling.settle(work))
 
     async def _undo(self, work: Work, undo: UndoRequest[Any, Any]) -> bool:
         known = dump(work.operation, undo.result) if undo.outcome is Outcome.DONE else None

@@ -23,6 +23,7 @@ from kit.ledger.states import (
     Complete,
     Entry,
     Recorded,
+    Rejected,
     Settled,
     State,
     Undone,
@@ -31,6 +32,7 @@ from kit.ledger.states import (
 from kit.worker.context import Call, current_call
 from kit.worker.documents import dump, load
 from kit.worker.failures import classify, ledger_down
+from kit.worker.settling import NEVER, Found
 from kit.worker.undoing import require_undo
 from kit.worker.work import Work
 
@@ -92,6 +94,30 @@ async def undo(work: Work, *, known: bytes | None) -> bool:
     except OperationFailure as failure:
         raise work.undo_failed(failure) from failure
     return work.undo_done(happened=happened)
+
+
+async def settle(work: Work) -> Found:
+    """Find out whether the action happened: what did stays, and for what did not a tombstone is left."""
+    try:
+        async with _transaction(work) as (database, tx):
+            verdict = await database.apply_in(tx, ClaimAction(entry=work.entry(), now=work.attempt.now))
+            if isinstance(verdict, Claimed):
+                entry = verdict.entry
+                never = Undone(key=entry.key, owner=entry.owner, happened=False, now=work.attempt.now)
+                _require_settled(await database.apply_in(tx, never, expected=entry))
+    except OperationFailure as failure:
+        raise work.undo_failed(failure) from failure
+    match verdict:
+        case Recorded(entry):
+            found: Found = True, load(work.operation, entry.result)
+        case Claimed():
+            found = False, None
+        case Rejected(entry) if entry.state in NEVER:
+            found = False, None
+        case _:
+            raise work.denied(verdict)
+    work.done()
+    return found
 
 
 def _require_settled(verdict: Verdict) -> None:

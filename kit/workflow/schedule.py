@@ -70,9 +70,9 @@ def start_action(
 
 
 def start_undo(
-    operation: Operation[Any, Any], step: Step, token: Token, undo: UndoRequest[Any, Any]
+    operation: Operation[Any, Any], step: Step, token: Token, undo: UndoRequest[Any, Any], *, summary: str = "Undo"
 ) -> workflow.ActivityHandle[UndoEnded]:
-    """Schedule a step's undo: as long as it takes."""
+    """Schedule a step's undo: as long as it takes. ``summary``: what is done about the step, in a word."""
     return workflow.start_activity(
         operation.undo_name,
         args=[undo, token],
@@ -81,7 +81,7 @@ def start_undo(
         start_to_close_timeout=operation.timeout,
         retry_policy=_RETRY,
         cancellation_type=_CANCEL,
-        summary=f"Undo: {step.summary}",
+        summary=f"{summary}: {step.summary}",
     )
 
 

@@ -17,6 +17,7 @@ from kit.telemetry import Event
 from kit.workflow import children
 from kit.workflow.approving import Approvals
 from kit.workflow.definition import operation_named
+from kit.workflow.doubt import find_out, in_doubt
 from kit.workflow.editing import replacement, settle_original
 from kit.workflow.outcomes import REASON_CANCELLED, REASON_DEADLINE, read_failure
 from kit.workflow.parents import HeldBack
@@ -222,28 +223,59 @@ class Stepper:
             failure = step.failure
             if error is None or failure is None:
                 return self._stands(step)
+            again = failure.reason == REASON_DEADLINE and deadline < run.deadline
+            if in_doubt(operation, step) and (stopped or not again):
+                found = await self._find_out(step, error, stopped=stopped)
+                return self._stands(found) if found is step else await self._carry_out(found)
             if stopped:
                 raise asyncio.CancelledError from error  # however the step ended: it was asked to
-            if failure.reason == REASON_DEADLINE and deadline < run.deadline:
+            if again:
                 continue  # the deadline stood still meanwhile: a sibling waited for a person, or a hold was on
             if not (failure.needs_person or step.phase in _PARKS):
                 raise error
             decision = await self.desk.about_step(step, failure, undo=False)
             step, decision = await self._edit(step, decision)
-            match decision.choice:
-                case Choice.RETRY:
-                    continue
-                case Choice.UNWIND:
-                    run.turned = run.turned or error
-                    run.forward = False
-                    raise error
-                case Choice.SKIP:
-                    step.skipped = True
-                    step.outcome, step.result = Outcome.REFUSED, None
-                case Choice.SUPPLY:
-                    step.outcome = Outcome.DONE
-                    step.result = self.desk.answers.supplied(run.tasks[decision.task_id], decision)
-            return self._stands(step)
+            if decision.choice is not Choice.RETRY:
+                self._heed(step, decision, error)
+                return self._stands(step)
+
+    def _heed(self, step: Step, decision: Decision, error: BaseException) -> None:
+        """Do as a person has decided, who does not want the step tried again."""
+        run = self.run
+        match decision.choice:
+            case Choice.UNWIND:
+                run.turned = run.turned or error
+                run.forward = False
+                raise error
+            case Choice.SKIP:
+                step.skipped = True
+                step.outcome, step.result = Outcome.REFUSED, None
+            case Choice.SUPPLY:
+                step.outcome = Outcome.DONE
+                step.result = self.desk.answers.supplied(run.tasks[decision.task_id], decision)
+
+    async def _find_out(self, step: Step, error: BaseException, *, stopped: bool) -> Step:
+        """Find out what has become of a pivot that cannot be undone, with a person's help where no machine can.
+
+        Returns:
+            The step to go on with: this one, which stands; or the one that a person has put in its place.
+
+        Raises:
+            BaseException: What turns the saga round, for it did not happen, and never will.
+        """
+        while (failure := await shielded(find_out(self.run, step))) is not None:
+            decision = await self.desk.about_step(step, failure, undo=False)
+            edited, decision = await self._edit(step, decision)
+            if edited is not step:
+                return edited
+            if decision.choice is not Choice.RETRY:
+                self._heed(step, decision, error)
+                return step
+        if step.outcome is Outcome.DONE:
+            return step
+        if stopped:
+            raise asyncio.CancelledError from error
+        raise error
 
     async def _carry_out_child(self, step: Step) -> Any:
         """Carry a child saga out. It cannot be tried again: its keys are used up once it has undone itself."""

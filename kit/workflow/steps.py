@@ -125,7 +125,14 @@ class Done(_Envelope, Generic[ResultT]):
 
 
 class UndoEnded(_Envelope):
-    """What an undo's activity returns."""
+    """What an undo's activity returns.
+
+    Attributes:
+        happened: Whether there was an effect.
+        attempts: How many attempts it took.
+        result: What came of the action; only where it was asked to keep what has happened.
+    """
 
     happened: bool
     attempts: int = 1
+    result: Any = Field(default=None, exclude_if=lambda value: value is None)

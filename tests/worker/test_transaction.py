@@ -168,6 +168,11 @@ class Database:
         undo = UndoRequest[Pay, Receipt](request=Pay(order_id="o-1", amount=amount), result=result, outcome=outcome)
         return await self.guard.undo(self.shop, create, undo, _token(), self._attempt(timedelta(seconds=10)))
 
+    async def settle(self) -> tuple[bool, Any]:
+        """Make an attempt to find out what has become of the action."""
+        ask = UndoRequest[Pay, Receipt](request=Pay(order_id="o-1"), outcome=Outcome.UNKNOWN, keeps=True)
+        return await self.guard.settle(self.shop, create, ask, _token(), self._attempt(timedelta(seconds=10)))
+
     async def fails(self, attempt: Any) -> Failure:
         """How it failed."""
         with pytest.raises(Exception) as caught:  # noqa: PT011 - read below
@@ -473,6 +478,22 @@ async def test_effect_without_an_undo_goes_to_a_person(db: Database) -> None:
 
     assert (failure.needs_person, failure.reason) == (True, "no_undo")
     assert await db.rows() == (1, State.DONE)
+
+
+async def test_what_has_committed_is_found_and_stays(db: Database) -> None:
+    """Asked what has become of an action, the row tells its result, and nothing is undone."""
+    receipt = await db.act()
+
+    assert await db.settle() == (True, receipt)
+    assert await db.rows() == (1, State.DONE)
+
+
+async def test_what_has_not_committed_never_will(db: Database) -> None:
+    """Of what has not happened a tombstone is left: a late attempt is refused, and a second look says the same."""
+    assert [await db.settle(), await db.settle()] == [(False, None), (False, None)]
+
+    assert (await db.fails(db.act())).outcome is Outcome.REFUSED
+    assert await db.rows() == (0, State.VOID)
 
 
 async def test_decision_is_written_into_the_same_database(db: Database) -> None:
