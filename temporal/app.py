@@ -18,6 +18,8 @@ from temporalio.envconfig import ClientConfig
 from temporalio.runtime import Runtime
 from temporalio.worker import Worker
 
+from activities.audit import tables as audit_tables
+from activities.audit.sql import SqlAudit
 from activities.billing.stripe import StripeBilling
 from activities.carts.sql import SqlCarts
 from activities.crm.hubspot import HubSpotCrm
@@ -30,6 +32,8 @@ from activities.inventory.http import HttpInventory
 from activities.orders.sql import SqlOrders
 from activities.orders.tables import create_tables
 from activities.payments.stripe import StripePayments
+from activities.subscriptions import tables as subscription_tables
+from activities.subscriptions.sql import SqlSubscriptions
 from activities.tickets.zendesk import ZendeskTickets
 from kit.ledger import Ledger, SqlLedger, TransactionalLedger
 from kit.operate import Operating
@@ -40,8 +44,9 @@ from temporal.worker import work
 from workflows.checkout import Checkout
 from workflows.plan_upgrade import PlanUpgrade
 from workflows.reconciliation import Reconcile
+from workflows.subscription_cancel import SubscriptionCancel
 
-WORKFLOWS: Final = (Checkout, PlanUpgrade, Reconcile)
+WORKFLOWS: Final = (Checkout, PlanUpgrade, SubscriptionCancel, Reconcile)
 """What the workers run."""
 
 CONNECTORS: Final = (
@@ -50,6 +55,8 @@ CONNECTORS: Final = (
     HttpInventory,
     SqlOrders,
     SqlCarts,
+    SqlSubscriptions,
+    SqlAudit,
     WebhookFulfilment,
     SmtpEmail,
     LedgerOutbox,
@@ -126,6 +133,8 @@ class App:
                 HttpInventory(stock),
                 SqlOrders(database),
                 SqlCarts(database),
+                SqlSubscriptions(database),
+                SqlAudit(database),
                 WebhookFulfilment(
                     fulfilment,
                     url=settings.fulfilment_url,
@@ -177,6 +186,8 @@ def basic(credentials: str) -> str:
 async def create_shop(shop: AsyncEngine) -> None:
     """Create what is missing in the service's own database: its tables, and its ledger's."""
     await create_tables(shop)
+    await subscription_tables.create_tables(shop)
+    await audit_tables.create_tables(shop)
     await TransactionalLedger(shop).create_schema()
 
 

@@ -24,7 +24,7 @@ class Settings(BaseModel):
     Attributes:
         task_queue: Where the workers take their tasks from.
         ledger_url: Where effects are recorded; see `kit.ledger.SqlLedger`.
-        shop_url: The service's own database, for SQLAlchemy: orders and carts.
+        shop_url: The service's own database, for SQLAlchemy: orders, carts, subscriptions and the audit trail.
         payments_url: Stripe, or whoever speaks its wire format.
         payments_key: The secret key for it.
         stock_url: The warehouse.

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Final
 
 from temporalio import workflow
+from temporalio.exceptions import ApplicationError
 
 from activities.audit import contract as audit
 from activities.billing import contract as billing
@@ -14,6 +15,7 @@ from activities.entitlements import contract as entitlements
 from activities.payments import contract as payments
 from activities.subscriptions import contract as subscriptions
 from kit import Model, SagaWorkflow
+from kit.workflow import EXPIRED, REJECTED
 
 APPROVE_ABOVE: Final = 5_000
 """A refund of more than this (minor units) needs an approval."""
@@ -139,12 +141,23 @@ class SubscriptionCancel(
         """Give back what was paid for the unused time, if it may be given back."""
         if amount == 0 or subscription.payment_intent is None:
             return None
-        return await self.step(
-            billing.refund_proration,
-            billing.RefundProration(
-                subscription_id=subscription.subscription_id,
-                payment_intent=subscription.payment_intent,
-                amount=amount,
-                currency=subscription.currency,
-            ),
+        refund = billing.RefundProration(
+            subscription_id=subscription.subscription_id,
+            payment_intent=subscription.payment_intent,
+            amount=amount,
+            currency=subscription.currency,
         )
+        if amount <= APPROVE_ABOVE:
+            return await self.step(billing.refund_proration, refund)
+        try:
+            approval = await self.approval(
+                billing.refund_proration,
+                refund,
+                question=f"Refund {amount} {refund.currency} for the unused time of {refund.subscription_id}?",
+                within=APPROVE_WITHIN,
+            )
+            return await self.step(billing.refund_proration, refund, approval=approval)
+        except ApplicationError as error:
+            if error.type not in (REJECTED, EXPIRED):
+                raise
+            return None

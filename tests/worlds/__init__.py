@@ -7,9 +7,20 @@ from tests.worlds.approved import APPROVED, REJECTED
 from tests.worlds.checkout import CHECKOUT
 from tests.worlds.five_steps import FIVE_STEPS
 from tests.worlds.plan_upgrade import PLAN_UPGRADE
+from tests.worlds.subscription_cancel import DEAR_SUBSCRIPTION_CANCEL, SUBSCRIPTION_CANCEL
 from tests.worlds.two_steps import TWO_STEPS
 
-SUBJECTS: Final[tuple[Subject, ...]] = (CHECKOUT, PLAN_UPGRADE)
+SUBJECTS: Final[tuple[Subject, ...]] = (CHECKOUT, PLAN_UPGRADE, SUBSCRIPTION_CANCEL)
 """What ``kit verify`` verifies here."""
 
-__all__ = ["APPROVED", "CHECKOUT", "FIVE_STEPS", "PLAN_UPGRADE", "REJECTED", "SUBJECTS", "TWO_STEPS"]
+__all__ = [
+    "APPROVED",
+    "CHECKOUT",
+    "DEAR_SUBSCRIPTION_CANCEL",
+    "FIVE_STEPS",
+    "PLAN_UPGRADE",
+    "REJECTED",
+    "SUBJECTS",
+    "SUBSCRIPTION_CANCEL",
+    "TWO_STEPS",
+]
