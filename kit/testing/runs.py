@@ -11,6 +11,7 @@ from kit.errors import Outcome
 from kit.ledger import Entry
 from kit.testing.faults import Fault, FaultKind, Point, Scenario
 from kit.workflow import RunSummary, Task
+from kit.workflow.unwound import Unwound
 
 WORKFLOW: Final = "workflow"
 WORKER: Final = "worker"
@@ -139,6 +140,8 @@ class Run:
         unreached: Faults of the scenario whose point was never reached.
         history: The run's Temporal history (`temporalio.api.history.v1.History`, serialized).
         fingerprint: Digest of all that is deterministic in it: the same scenario on the same code gives the same.
+        children: The workflow ids of its child sagas.
+        unwound: What was undone of it by its unwind, when it was terminated.
         duplicates: What came of the runs that the same request was started as again, beside this one. Truth, rows,
             requests and story are the scenario's, and stand in this one only.
     """
@@ -160,7 +163,14 @@ class Run:
     unreached: tuple[Fault, ...] = ()
     history: bytes = field(default=b"", repr=False)
     fingerprint: str = ""
+    children: tuple[str, ...] = ()
+    unwound: Unwound | None = None
     duplicates: tuple[Run, ...] = ()
+
+    @property
+    def sagas(self) -> frozenset[str]:
+        """The workflow ids under which it has its effects: its own, and its children's."""
+        return frozenset((self.workflow_id, *self.children))
 
     @property
     def safe(self) -> bool:

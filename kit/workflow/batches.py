@@ -23,10 +23,13 @@ REPLAY_QUERY: Final = "kit_replay"
 """Name of the query for how a batch stands."""
 
 REDRIVE_PRIORITY: Final = 5
-"""Temporal's lowest priority: live traffic is served first (https://docs.temporal.io/develop/task-queue-priority-fairness)."""
+"""Temporal's lowest priority: live traffic is served first.
+
+https://docs.temporal.io/develop/task-queue-priority-fairness
+"""
 
 LARGEST_PAGE: Final = 1000
-"""Events in one page. All of it must fit into one update (2 MB by Temporal's default): of larger requests give fewer."""
+"""Events in one page. All of it must fit into one update (2 MB by Temporal's default): of large requests give fewer."""
 
 
 def replay_id(name: str) -> str:

@@ -140,7 +140,7 @@ def _ask(task: Task) -> str:
 
 def row(step: Step) -> dict[str, Any]:
     """One step in a summary."""
-    linked = {"replaces": step.replaces, "approval": step.approval}
+    linked = {"replaces": step.replaces, "approval": step.approval, "child": step.child}
     return {
         "number": step.number,
         "operation": step.operation,

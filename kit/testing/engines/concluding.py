@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Final, Protocol
 
 from pydantic import ValidationError
@@ -24,6 +25,7 @@ from kit.testing.runs import PERSON, WORKFLOW, Ending, Run, Violation
 from kit.testing.wire import Wire
 from kit.testing.world import Subject, World, truth_of
 from kit.workflow import COMPENSATED, Decision, RunSummary, SagaWorkflow, Task, TaskKind
+from kit.workflow.unwound import Unwound
 
 WORKFLOW_ID: Final = "sweep"
 """The id of the run of a scenario. The same in every scenario: it may be part of a key."""
@@ -55,6 +57,7 @@ class Stand:
         tasks: Its questions to people, answered or not; none for a workflow that is no saga.
         summary: What the saga says of itself; ``None`` where the closing error says it, or for another workflow.
         stuck: Why the run neither goes on nor ends, when it does neither although it waits for nobody.
+        below: The child sagas that it waits for.
     """
 
     workflow_id: str
@@ -62,11 +65,29 @@ class Stand:
     tasks: tuple[Task, ...] = ()
     summary: RunSummary | None = None
     stuck: str | None = None
+    below: tuple[Stand, ...] = ()
+
+    @property
+    def own(self) -> tuple[Task, ...]:
+        """Its own questions that wait for an answer."""
+        return () if self._closing else tuple(task for task in self.tasks if task.open)
 
     @property
     def open(self) -> tuple[Task, ...]:
-        """The questions that wait for an answer."""
-        return () if self._closing else tuple(task for task in self.tasks if task.open)
+        """The questions that it waits for: its own, and its children's."""
+        return () if self._closing else (*self.own, *(task for child in self.below for task in child.open))
+
+    @property
+    def family(self) -> tuple[Stand, ...]:
+        """Itself and the children that it waits for."""
+        return (self, *(each for child in self.below for each in child.family))
+
+    @property
+    def children(self) -> Iterator[str]:
+        """The workflow ids of all child workflows that it has asked for."""
+        for event in self.history.events:
+            if event.HasField("start_child_workflow_execution_initiated_event_attributes"):
+                yield event.start_child_workflow_execution_initiated_event_attributes.workflow_id
 
     @property
     def ending(self) -> Ending:
@@ -145,6 +166,9 @@ class Underway(Protocol):
     async def decide(self, workflow_id: str, decision: Decision) -> None:
         """Pass a person's answer on to a run, as its update ``kit_decide``; returns once it is accepted."""
 
+    async def unwind(self, workflow_id: str) -> Stand:
+        """Have a closed run unwound, or go on with that; returns how the unwind stands once nothing more happens."""
+
 
 async def conclude(underway: Underway, *, subject: Subject, wire: Wire, world: World) -> Run:
     """See a scenario to its end: with a person's help where it parks, and with everything that can be known of it.
@@ -172,9 +196,10 @@ async def conclude(underway: Underway, *, subject: Subject, wire: Wire, world: W
         violations = await judge(subject, world, replace(now, tasks=asked), when=PARKED)
         wire.well = True
         stands = await _with_help(underway, stands, subject=subject, wire=wire, world=world)
+    unwound = await _unwound(underway, stands[0], subject=subject, wire=wire, world=world)
     await wire.settle()
     _tell_of(wire, stands)
-    end = replace(await _known(stands, subject=subject, wire=wire, world=world), tasks=asked)
+    end = replace(await _known(stands, subject=subject, wire=wire, world=world), tasks=asked, unwound=unwound)
     violations += await judge(subject, world, end, when=END)
     end = replace(
         _left_alone(end, parked),
@@ -195,7 +220,8 @@ async def _agreed(
 ) -> Sequence[Stand]:
     """Answer what is asked where nothing has failed, until only repairs are left, or for `ROUNDS` rounds."""
     for _ in range(ROUNDS):
-        asked = [(stand, [task for task in stand.open if task.kind is not TaskKind.REPAIR]) for stand in stands]
+        family = [each for stand in stands for each in stand.family]
+        asked = [(each, [task for task in each.own if task.kind is not TaskKind.REPAIR]) for each in family]
         if not any(tasks for _, tasks in asked):
             break
         for stand, tasks in asked:
@@ -213,7 +239,8 @@ async def _with_help(
             break
         await wire.settle()  # people take their time: what was still on its way has arrived
         for stand in stands:
-            await _answer(underway, stand, stand.open, subject=subject, wire=wire, world=world)
+            for each in stand.family:
+                await _answer(underway, each, each.own, subject=subject, wire=wire, world=world)
         stands = await underway.stand()
     return stands
 
@@ -221,12 +248,30 @@ async def _with_help(
 async def _answer(
     underway: Underway, stand: Stand, tasks: Sequence[Task], *, subject: Subject, wire: Wire, world: World
 ) -> None:
-    operations = subject.workflow.__saga__.operations if issubclass(subject.workflow, SagaWorkflow) else {}
+    """Answer questions of one run."""
+    operations = {name: found.operation for each in world.connectors for name, found in each.handlers.items()}
     for decision in await answers(
         tasks, operations=operations, world=world, summary=stand.told, approves=subject.approves
     ):
         wire.tell(PERSON, f"task {decision.task_id}: {decision.choice.value}, because {decision.why}")
         await underway.decide(stand.workflow_id, decision)
+
+
+async def _unwound(underway: Underway, own: Stand, *, subject: Subject, wire: Wire, world: World) -> Unwound | None:
+    """What an operator does about a saga that was terminated: have it unwound, with a person's help where it asks."""
+    if own.ending is not Ending.TERMINATED or not issubclass(subject.workflow, SagaWorkflow):
+        return None
+    wire.tell(PERSON, f"{own.workflow_id} was terminated: it is unwound")
+    stand = await underway.unwind(own.workflow_id)
+    for _ in range(ROUNDS):
+        if not stand.open:
+            break
+        _tell_of(wire, [own, stand])
+        wire.well = True
+        await wire.settle()
+        await _answer(underway, stand, stand.own, subject=subject, wire=wire, world=world)
+        stand = await underway.unwind(own.workflow_id)
+    return Unwound.model_validate_json(stand.result) if stand.result else None
 
 
 async def _known(stands: Sequence[Stand], *, subject: Subject, wire: Wire, world: World) -> Run:
@@ -235,7 +280,7 @@ async def _known(stands: Sequence[Stand], *, subject: Subject, wire: Wire, world
     return replace(
         own,
         truth=await truth_of(world),
-        rows=tuple(await world.rows(*(stand.workflow_id for stand in stands))),
+        rows=tuple(await world.rows(*dict.fromkeys(chain.from_iterable(_sagas(stand) for stand in stands)))),
         seen=tuple(wire.seen),
         story=tuple(wire.story),
         unreached=tuple(wire.unreached()),
@@ -243,11 +288,19 @@ async def _known(stands: Sequence[Stand], *, subject: Subject, wire: Wire, world
     )
 
 
+def _sagas(stand: Stand) -> Iterator[str]:
+    """Whose effects the ledgers are asked for: the run's, its children's, and theirs as far as they are waited for."""
+    for each in stand.family:
+        yield each.workflow_id
+        yield from each.children
+
+
 def _run(stand: Stand, *, subject: Subject, wire: Wire) -> Run:
     return Run(
         scenario=wire.scenario,
         workflow=subject.workflow.__name__,
         workflow_id=stand.workflow_id,
+        children=tuple(dict.fromkeys(stand.children)),
         ending=stand.ending,
         summary=stand.told,
         tasks=stand.open,
@@ -260,8 +313,10 @@ def _run(stand: Stand, *, subject: Subject, wire: Wire) -> Run:
 def _tell_of(wire: Wire, stands: Sequence[Stand]) -> None:
     for stand in stands:
         name = "" if stand is stands[0] else f"{stand.workflow_id}: "
-        for task in stand.open:
-            wire.tell(WORKFLOW, f"{name}parked, and asks {task.owner or 'a person'}: {task.question}")
+        for each in stand.family:
+            whose = name if each is stand else f"{each.workflow_id}: "
+            for task in each.own:
+                wire.tell(WORKFLOW, f"{whose}parked, and asks {task.owner or 'a person'}: {task.question}")
         if not stand.open:
             wire.tell(WORKFLOW, f"{name}{stand.ending.value}" + (f": {stand.error}" if stand.error else ""))
 

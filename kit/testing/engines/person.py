@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from kit.contract import OnceStrategy, Operation, Outcome
 from kit.contract.token import REASON_NO_UNDO, REASON_UNKNOWABLE
+from kit.ledger import REASON_AFTER_UNDO
 from kit.testing.world import World
 from kit.workflow import Choice, Decision, RunSummary, Task, TaskKind
 
@@ -24,6 +25,9 @@ _WELL: Final = (Choice.RETRY, Choice.SKIP, Choice.UNWIND, Choice.APPROVE)
 _HAPPENED: Final = (Choice.SKIP, Choice.UNWIND)
 _FOUND: Final = (Choice.SUPPLY, *_HAPPENED)
 """What they would do, best first: as far as is known it did not happen; it did; it did, and its result was found."""
+
+_USED_UP: Final = (Choice.UNWIND, Choice.SKIP, Choice.RETRY)
+"""What they would do about a key that was undone: it refuses every attempt for ever."""
 
 _NO_MACHINE: Final = frozenset({REASON_NO_UNDO, REASON_UNKNOWABLE})
 """Why an undo is a person's to carry out, however often it is tried."""
@@ -58,6 +62,8 @@ async def answers(
         why, found = "everything is well again", None
         if task.kind is TaskKind.APPROVAL:
             wanted, why = ((Choice.APPROVE,) if approves else (Choice.REJECT,)), "they have seen what it is about"
+        if task.failure is not None and task.failure.reason == REASON_AFTER_UNDO:
+            wanted, why = _USED_UP, "its key is used up: what was undone does not happen again"
         key = keys.get(task.step, "")
         if key in live and _must_look(task, operations.get(task.operation)):
             found = await world.found(task, key)

@@ -26,7 +26,7 @@ from kit.testing.invariants.attempts import refused_once, within_caps
 from kit.testing.invariants.case import BuiltIn
 from kit.testing.invariants.effects import complete, irreversible, nothing_left, once
 from kit.testing.invariants.endings import asks_well, completes, ends, says_so
-from kit.testing.invariants.ledger import true_ledger, unwindable
+from kit.testing.invariants.ledger import true_ledger, unwound
 from kit.testing.invariants.turning import forward_only, heeds_cancellation, keeps_deadline
 from kit.testing.invariants.undoing import latest_first, settles_first, undoes_what_happened
 
@@ -120,9 +120,9 @@ BUILT_IN: Final[tuple[BuiltIn, ...]] = (
         within_caps,
     ),
     BuiltIn(
-        "a terminated run can be unwound",
-        "every effect that it left has a row of that run, with the request that made it",
-        unwindable,
+        "terminated, then unwound: nothing is left",
+        "the unwind of a terminated run ends, and nothing that run did stands but what a person left",
+        unwound,
     ),
 )
 """Asked of every subject."""

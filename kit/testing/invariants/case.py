@@ -56,7 +56,7 @@ class Case:
         when: ``"parked"`` or ``"end"``.
         operations: Of the world's connectors, by name.
         rows: Of the ledgers, by operation and key.
-        others: The ids of the other runs of the scenario.
+        others: The ids of the other runs of the scenario, and of their children.
         first: Whether it is the scenario's own run, which also answers for what belongs to nobody.
     """
 
@@ -87,7 +87,7 @@ class Case:
     def is_others(self, place: Place) -> bool:
         """Whether an effect is another run's of the scenario, and not this one's as well, to have or to undo."""
         row = self.rows.get(place)
-        return row is not None and not self.others.isdisjoint(row.sagas) and self.run.workflow_id not in row.sagas
+        return row is not None and not self.others.isdisjoint(row.sagas) and self.run.sagas.isdisjoint(row.sagas)
 
     # -- what the saga says ----------------------------------------------------------------------------------------
 
@@ -98,9 +98,12 @@ class Case:
 
     @cached_property
     def steps(self) -> tuple[Step, ...]:
-        """The steps of the saga; none for another workflow. What only reads is left out: it leaves nothing."""
+        """The steps of the saga; none for another workflow.
+
+        What only reads is left out: it leaves nothing. So are child sagas: their effects are their steps'.
+        """
         steps = self.run.summary.steps if self.run.summary else ()
-        return tuple(step for step in steps if not self._reads(step["operation"]))
+        return tuple(step for step in steps if not self._reads(step["operation"]) and "child" not in step)
 
     @cached_property
     def tasks(self) -> tuple[Task, ...]:

@@ -63,6 +63,8 @@ def irreversible(case: Case) -> Iterator[str]:
         operation = case.operations.get(place[0])
         if operation is None or operation.effect is not Effect.IRREVERSIBLE or case.is_others(place):
             continue
+        if case.run.unwound is not None and place[1] in case.run.unwound.left:
+            continue  # it came after all that could turn the run round; what was taken back since, a person has seen
         for step in _before(case, steps.get(place)):
             before = step_place(step)
             if before in taken and taken[before] > at:

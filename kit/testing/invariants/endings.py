@@ -35,7 +35,7 @@ def ends(case: Case) -> Iterator[str]:
     run = case.run
     if run.ending is Ending.STUCK:
         yield f"the run neither ends nor waits for anybody: {run.error}"
-    if run.ending is Ending.PARKED and not _open(case):
+    if run.ending is Ending.PARKED and not (_open(case) or run.tasks):
         yield "the run waits, and asks nobody"
     elif run.ending is Ending.PARKED and case.when == "end":
         yield f"everything is well, a person has answered again and again, and the run still waits: {_questions(case)}"

@@ -66,8 +66,8 @@ def _case(
     subject: Subject, scenario: Run, run: Run, when: str, operations: Operations, rows: dict[Place, Entry]
 ) -> Case:
     """One of the runs of a scenario, in the world that all of them leave."""
-    ids = {scenario.workflow_id, *(duplicate.workflow_id for duplicate in scenario.duplicates)}
-    others = frozenset(ids - {run.workflow_id})
+    ids = scenario.sagas.union(*(duplicate.sagas for duplicate in scenario.duplicates))
+    others = ids - run.sagas
     return Case(subject, _within(scenario, run), when, operations, rows, others, first=run is scenario)
 
 
@@ -106,7 +106,8 @@ def _check_wire(world: World, run: Run) -> None:
     """Refuse a world whose connectors reach their systems past the wire: no fault could strike there."""
     done = {row.operation for row in run.rows if row.state is State.DONE}
     if run.summary is not None:
-        done |= {step["operation"] for step in run.summary.steps if step["outcome"] == Outcome.DONE}
+        steps = (step for step in run.summary.steps if "child" not in step)
+        done |= {step["operation"] for step in steps if step["outcome"] == Outcome.DONE}
     unseen = sorted(done - {seen.point.operation for seen in run.seen})
     if unseen:
         raise DefinitionError(

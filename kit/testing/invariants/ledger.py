@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from pydantic import ValidationError
-
 from kit.ledger import Entry, State
 from kit.testing.faults import FaultKind
 from kit.testing.invariants.case import Case, counts, place_of, step_place
@@ -20,8 +18,8 @@ _GONE: Final = frozenset({State.UNDONE, State.VOID, State.REFUSED})
 _OPEN: Final = frozenset({State.CLAIMED, State.UNKNOWN, State.UNDOING})
 """What it says where somebody still has to look."""
 
-_WAITING: Final = frozenset({Ending.PARKED, Ending.TERMINATED, Ending.STUCK})
-"""Endings after which somebody still looks: a person, or whoever unwinds the run."""
+_WAITING: Final = frozenset({Ending.PARKED, Ending.STUCK})
+"""Endings after which somebody still looks. What was terminated is unwound before it is judged."""
 
 
 def true_ledger(case: Case) -> Iterator[str]:
@@ -32,8 +30,6 @@ def true_ledger(case: Case) -> Iterator[str]:
             continue
         stands = place in case.standing
         if row.state is State.DONE and not stands:
-            if _taken_along(case, row):
-                continue
             yield f"the ledger says that {operation} is done under the key {key!r}, but no effect stands"
         elif row.state in _GONE and stands:
             yield f"the ledger says that {operation} is {row.state.value} under the key {key!r}, but it stands"
@@ -44,42 +40,22 @@ def true_ledger(case: Case) -> Iterator[str]:
             yield f"the ledger knows nothing of {effect.operation} under the key {effect.key!r}: {effect.text}"
 
 
-def unwindable(case: Case) -> Iterator[str]:
-    """Whatever a terminated run left can be found by its id, and undone by its row."""
-    if case.run.ending is not Ending.TERMINATED:
+def unwound(case: Case) -> Iterator[str]:
+    """Once a terminated run is unwound, nothing of it is left but what a person left."""
+    if case.run.ending is not Ending.TERMINATED or not case.is_saga or not case.first or case.when == "parked":
         return
+    if case.run.unwound is None:
+        yield "the run was terminated, and its unwind has not ended"
+        return
+    left = set(case.run.unwound.left)
     for effect in case.live:
-        row = case.rows.get(place_of(effect))
-        if row is None or case.is_others(place_of(effect)):
-            continue  # an effect without a row is the ledger's violation
-        if case.run.workflow_id not in row.sagas:
-            yield f"the run was terminated, and {effect.operation} stands, but its row is of {row.saga!r}"
-        if row.state in _GONE:
-            yield f"the run was terminated, and {effect.operation} stands, but its row is {row.state.value}"
-        try:
-            case.operations[effect.operation].request.model_validate_json(row.request)
-        except ValidationError as error:
-            yield f"the run was terminated, and the row of {effect.operation} has no request to undo it by: {error}"
+        if effect.key not in left and not case.is_others(place_of(effect)):
+            yield f"the run was unwound, but {effect.operation} stands (key {effect.key!r}): {effect.text}"
 
 
 def _answers_for(case: Case, row: Entry) -> bool:
     """Whether a row is this run's to answer for: its own, shared or not, or of no run of the scenario."""
-    return case.run.workflow_id in row.sagas or (case.first and case.others.isdisjoint(row.sagas))
-
-
-def _taken_along(case: Case, row: Entry) -> bool:
-    """Whether an effect went with a later one of the same system that was built on it.
-
-    An authorization goes when its capture is refunded. A run that is terminated just then has not written it down;
-    whoever unwinds it finds nothing.
-    """
-    if case.run.ending is not Ending.TERMINATED:
-        return False
-    system = case.operations[row.operation].dependency.name
-    return any(
-        other.state is State.UNDONE and other.step > row.step and case.operations[operation].dependency.name == system
-        for (operation, _), other in case.rows.items()
-    )
+    return not case.run.sagas.isdisjoint(row.sagas) or (case.first and case.others.isdisjoint(row.sagas))
 
 
 def _by_person(row: Entry) -> bool:
@@ -91,6 +67,8 @@ def _known_otherwise(case: Case, row: Entry, *, stands: bool) -> bool:
     if not case.strikes(FaultKind.UNRECORDED):
         return False
     step = next((step for step in case.steps if step_place(step) == (row.operation, row.key)), None)
+    if row.saga in case.run.children:
+        return not stands if row.state is State.UNDOING else stands  # the word of the child, or of its unwind
     if step is None:
         return not case.is_saga
     if row.state is State.UNDOING:

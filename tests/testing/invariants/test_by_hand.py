@@ -7,10 +7,11 @@ from dataclasses import replace
 import pytest
 
 from kit.contract import FailureDetails, FailureKind, Outcome
-from kit.ledger import Entry, State
+from kit.ledger import State
 from kit.testing import Ending, Scenario
 from kit.workflow import Choice
 from kit.workflow.steps import Phase, UndoState
+from kit.workflow.unwound import Unwound
 from tests.testing.invariants.by_hand import (
     LOST,
     MAIL,
@@ -28,6 +29,7 @@ from tests.testing.invariants.by_hand import (
 COMPLETE = "completed means every effect is there"
 NOTHING_LEFT = "ended without success: nothing is left"
 LEDGER = "the ledger says what is true"
+UNWOUND = "terminated, then unwound: nothing is left"
 SAYS = "the summary says how it ended"
 ASKS = "what a person is asked is true"
 
@@ -125,14 +127,14 @@ async def test_the_row_of_another_operation_is_no_row() -> None:
 
 @pytest.mark.parametrize("state", [State.CLAIMED, State.UNKNOWN, State.UNDOING])
 async def test_no_row_stays_open_when_the_run_is_over(state: State) -> None:
-    """Nobody would ever look at it again; while a person is asked, somebody will."""
+    """Nobody would ever look at it again; while somebody waits for it, somebody will."""
     over = run(Ending.COMPENSATED, [step(SELL, undo=UndoState.NOTHING)], rows=(row(SELL, state),))
 
     found = await broken(over)
-    waiting = await broken(replace(over, ending=Ending.TERMINATED))
+    waiting = await broken(replace(over, ending=Ending.STUCK))
 
     assert set(found) == {LEDGER}
-    assert waiting == {}
+    assert LEDGER not in waiting
 
 
 async def test_an_irreversible_effect_needs_its_commit() -> None:
@@ -226,21 +228,14 @@ async def test_a_closed_saga_says_how_it_ended() -> None:
     assert with_residue == {SAYS: f"the run ended compensated, and says that it has left {[key_of(SELL)]}"}
 
 
-@pytest.mark.parametrize(
-    ("left", "says"),
-    [
-        (row(SELL, State.VOID), "its row is void"),
-        (row(SELL, State.CLAIMED, request=b"{}"), "has no request to undo it by"),
-        (row(SELL, State.CLAIMED, saga="somebody"), "its row is of 'somebody'"),
-    ],
-    ids=["settled", "without a request", "another's"],
-)
-async def test_what_a_terminated_run_left_can_be_undone_by_its_row(left: Entry, says: str) -> None:
-    """The row says that it may stand, whose it is, and what was asked for."""
-    terminated = run(Ending.TERMINATED, [], rows=(left,), truth=(effect(SELL),))
+async def test_what_a_terminated_run_left_is_gone_when_it_is_unwound() -> None:
+    """Its unwind ends, and only what a person left stands."""
+    terminated = run(Ending.TERMINATED, [], rows=(row(SELL),), truth=(effect(SELL),))
 
-    found = await broken(terminated)
-    right = await broken(replace(terminated, rows=(row(SELL, State.CLAIMED),)))
+    never = await broken(terminated)
+    missed = await broken(replace(terminated, unwound=Unwound(saga="run")))
+    left = await broken(replace(terminated, unwound=Unwound(saga="run", left=[key_of(SELL)])))
 
-    assert says in found["a terminated run can be unwound"]
-    assert right == {}
+    assert never == {UNWOUND: "the run was terminated, and its unwind has not ended"}
+    assert missed == {UNWOUND: f"the run was unwound, but shop.sell stands (key {key_of(SELL)!r}): an effect"}
+    assert left == {}

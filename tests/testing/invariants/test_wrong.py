@@ -224,8 +224,8 @@ WRONG: Final = {
         world=worlds.CountsNothing,
     ),
     "rows of nobody": Wrong(
-        "a terminated run can be unwound",
-        "the run was terminated, and hotel.sleep stands, but its row is of 'somebody'",
+        "terminated, then unwound: nothing is left",
+        "the run was unwound, but hotel.sleep stands (key 'hotel-sleep:rome')",
         "hotel.sleep#1:terminated",
         world=worlds.Anonymous,
     ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -29,6 +29,7 @@ from kit.testing.wire import Wire
 from kit.testing.world import Subject
 from kit.worker import ReliabilityPlugin, current_call
 from kit.workflow import DECIDE_UPDATE, SUMMARY_QUERY, TASKS_QUERY, Decision, RunSummary, SagaWorkflow, Task
+from kit.workflow.unwound import UNWIND_WORKFLOW, UnwindRequest, unwind_id
 
 FAILING: Final = timedelta(seconds=3)
 """How long a workflow task may fail until the run counts as stuck. Real time: its retries are never skipped."""
@@ -80,6 +81,8 @@ class Scene:
         self._keeper: asyncio.Task[None] | None = None
         self._tasks: list[asyncio.Task[Any]] = []
         self._watches: list[Watch] = []
+        self._beside: dict[str, Watch] = {}
+        """Children and unwinds, by workflow id."""
         self._stirred = asyncio.Event()
         self._latest = datetime.min.replace(tzinfo=UTC)
         self._alive_at = 0.0
@@ -111,7 +114,7 @@ class Scene:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for watch in self._watches:
+        for watch in self._all:
             if not watch.closed:
                 await _unless_closed(watch.handle.terminate(reason="the scenario is over"))
             await watch.close()
@@ -243,24 +246,64 @@ class Scene:
 
     async def stand(self) -> Sequence[Stand]:
         """See `Underway`."""
+        stuck = await self._until_rest()
+        return [await self._stand(watch, stuck) for watch in self._watches]
+
+    async def unwind(self, workflow_id: str) -> Stand:
+        """See `Underway`."""
+        id = unwind_id(workflow_id)
+        if id not in self._beside:
+            handle = await self._client.start_workflow(
+                UNWIND_WORKFLOW,
+                UnwindRequest(saga=workflow_id, who="sweep", why="it was terminated"),
+                id=id,
+                task_queue=self._queue,
+                id_conflict_policy=WorkflowIDConflictPolicy.TERMINATE_EXISTING,
+            )
+            self._beside[id] = Watch(self._client, handle, self._stir)
+        return await self._stand(self._beside[id], await self._until_rest())
+
+    async def _until_rest(self) -> dict[str, str]:
+        """Wait until nothing more happens by itself. Returns why, for each run that is stuck."""
         stuck = await self._rest()
-        for watch in self._watches:
+        for watch in self._all:
             for activity_id, attempt in watch.timed_out():
                 self.at_work.timed_out(watch.run_id, activity_id, attempt)
-        return [await self._stand(watch, stuck.get(watch.handle.id)) for watch in self._watches]
+        return stuck
+
+    @property
+    def _all(self) -> list[Watch]:
+        """Every run of the scenario that is known here; children are as soon as their parents have asked for them."""
+        for watch in (*self._watches, *self._beside.values()):
+            for child in watch.children.values():
+                if child not in self._beside:
+                    handle = self._client.get_workflow_handle(child)
+                    self._beside[child] = Watch(self._client, handle, self._stir)
+        return [*self._watches, *self._beside.values()]
+
+    def _at_rest_below(self, watch: Watch) -> bool:
+        """Whether every child that a run waits for is still open: of the end of any other it is about to hear."""
+        return all(child in self._beside and not self._beside[child].closed for child in watch.children.values())
 
     async def decide(self, workflow_id: str, decision: Decision) -> None:
         """See `Underway`."""
         await self._client.get_workflow_handle(workflow_id).execute_update(DECIDE_UPDATE, decision, result_type=Task)
 
-    async def _stand(self, watch: Watch, stuck: str | None) -> Stand:
-        if stuck is not None or not issubclass(self._workflow, SagaWorkflow):
-            return Stand(workflow_id=watch.handle.id, history=watch.history, stuck=stuck)
+    async def _stand(self, watch: Watch, stuck: Mapping[str, str]) -> Stand:
+        why = stuck.get(watch.handle.id)
+        own = watch in self._watches
+        if why is not None or (own and not issubclass(self._workflow, SagaWorkflow)):
+            return Stand(workflow_id=watch.handle.id, history=watch.history, stuck=why)
         tasks: list[Task] = [] if watch.closed else await watch.handle.query(TASKS_QUERY, result_type=list[Task])
-        stuck = None if watch.closed or any(task.open for task in tasks) else "it waits for what nobody will bring"
-        summary = await watch.handle.query(SUMMARY_QUERY, result_type=RunSummary)
+        below = [await self._stand(self._beside[child], stuck) for child in watch.children.values()]
+        asked = any(task.open for task in tasks) or any(child.open for child in below)
         return Stand(
-            workflow_id=watch.handle.id, history=watch.history, tasks=tuple(tasks), summary=summary, stuck=stuck
+            workflow_id=watch.handle.id,
+            history=watch.history,
+            tasks=tuple(tasks),
+            summary=await watch.handle.query(SUMMARY_QUERY, result_type=RunSummary),
+            stuck=None if watch.closed or asked else "it waits for what nobody will bring",
+            below=tuple(below),
         )
 
     async def _rest(self) -> dict[str, str]:
@@ -271,12 +314,17 @@ class Scene:
         while True:
             self._raise_what_broke()
             stuck: dict[str, str] = {}
-            for watch in self._watches:
+            every = self._all
+            for watch in every:
                 if watch.failing is None or watch.closed:
                     failing_since.pop(watch.handle.id, None)
                 elif clock() - failing_since.setdefault(watch.handle.id, clock()) > FAILING.total_seconds():
                     stuck[watch.handle.id] = watch.failing
-            busy = [watch for watch in self._watches if watch.handle.id not in stuck and not await watch.at_rest()]
+            busy = [
+                watch
+                for watch in every
+                if watch.handle.id not in stuck and not (self._at_rest_below(watch) and await watch.at_rest())
+            ]
             if not busy and not self.at_work.running:
                 return stuck
             why = ""
@@ -290,7 +338,7 @@ class Scene:
 
     def _raise_what_broke(self) -> None:
         """Say what is wrong with the engine itself: a worker that ended, a server that is gone."""
-        for task in (*self._tasks, *(watch.following for watch in self._watches)):
+        for task in (*self._tasks, *(watch.following for watch in (*self._watches, *self._beside.values()))):
             if task.done() and not task.cancelled():
                 task.result()
 

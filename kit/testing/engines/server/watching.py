@@ -67,6 +67,7 @@ class Watch:
         failing: Why its last workflow task failed; ``None`` when it did not.
         now: The run's own time, as far as it is known.
         following: The task that watches.
+        children: The child workflows that it waits for, by the event that asked for each.
     """
 
     def __init__(self, client: Client, handle: WorkflowHandle[Any, Any], stirred: Callable[[], None]) -> None:
@@ -77,6 +78,7 @@ class Watch:
         self.now = datetime.min.replace(tzinfo=UTC)
         self._client = client
         self._stirred = stirred
+        self.children: dict[int, str] = {}
         self._begun: dict[int, HistoryEvent] = {}
         self._task_due = True
         self.following = asyncio.create_task(self._follow())
@@ -146,10 +148,14 @@ class Watch:
         self.events.append(event)
         self.now = max(self.now, event.event_time.ToDatetime(tzinfo=UTC))
         kind = event.event_type
-        if kind in _BEGINS:
+        if kind == EventType.EVENT_TYPE_START_CHILD_WORKFLOW_EXECUTION_INITIATED:
+            self.children[event.event_id] = _attributes(event).workflow_id
+        elif kind in _BEGINS:
             self._begun[event.event_id] = event
         elif kind in _ENDS:
-            self._begun.pop(getattr(_attributes(event), _ENDS[kind]), None)
+            begun = getattr(_attributes(event), _ENDS[kind])
+            self._begun.pop(begun, None)
+            self.children.pop(begun, None)
         elif kind == EventType.EVENT_TYPE_WORKFLOW_TASK_SCHEDULED:
             self._task_due = True
         elif kind == EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from datetime import UTC, timedelta
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 import temporalio.exceptions
 from temporalio.activity import ActivityCancellationDetails, Info
@@ -24,7 +24,6 @@ from temporalio.worker import (
 
 from kit.testing.engines.simulation.activity import Activity
 from kit.testing.engines.simulation.bridge import COMPLETED_ELSEWHERE
-from kit.testing.engines.simulation.clock import VirtualLoop
 from kit.testing.engines.simulation.refusals import refused
 
 current_activity: Final[ContextVar[Activity]] = ContextVar("current_activity")
@@ -70,18 +69,6 @@ class _Outbound(ActivityOutboundInterceptor):
         self._heartbeat(*details)
 
 
-class _NoClient:
-    """Stands where an activity finds its worker's client, which would leave the process."""
-
-    def __init__(self, loop: VirtualLoop) -> None:
-        self._loop = loop
-
-    def __getattr__(self, name: str) -> NoReturn:
-        error = refused(f"a client in an activity (activity.client().{name})")
-        self._loop.fail(error)
-        raise error
-
-
 class Attempt:
     """One attempt.
 
@@ -91,6 +78,7 @@ class Attempt:
         converter: Of payloads and failures.
         interceptors: The worker's, outermost first.
         workflow: The id, run id and type of its run.
+        client: What it finds as its worker's client.
     """
 
     def __init__(
@@ -103,6 +91,7 @@ class Attempt:
         workflow: tuple[str, str, str],
         namespace: str,
         task_queue: str,
+        client: Any,
     ) -> None:
         self._activity = activity
         self._number = activity.attempt
@@ -112,8 +101,7 @@ class Attempt:
         self._workflow = workflow
         self._namespace = namespace
         self._task_queue = task_queue
-        nobody: Any = _NoClient(activity.owner.loop)
-        self._environment = ActivityEnvironment(client=nobody)
+        self._environment = ActivityEnvironment(client=client)
         self._loop = activity.owner.loop
         self._beaten: Payloads | None = None
         self._hold: asyncio.TimerHandle | None = None

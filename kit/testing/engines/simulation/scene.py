@@ -29,7 +29,9 @@ from kit.testing.runs import WORKFLOW
 from kit.testing.wire import Wire
 from kit.testing.world import Subject
 from kit.worker import ReliabilityPlugin
-from kit.workflow import DECIDE_UPDATE, SUMMARY_QUERY, TASKS_QUERY, Decision, RunSummary, SagaWorkflow, Task
+from kit.worker.plugin import OWN_WORKFLOWS
+from kit.workflow import DECIDE_UPDATE, SUMMARY_QUERY, TASKS_QUERY, Decision, RunSummary, Task
+from kit.workflow.unwound import UNWIND_WORKFLOW, UnwindRequest, unwind_id
 
 MOST_ATTEMPTS: Final = 500
 """After so many attempts a scenario that still tries counts as stuck: it could try for years, as time costs nothing."""
@@ -159,7 +161,7 @@ class Scene:
     async def hand_over(self) -> None:
         """See `Controls`."""
         self._workflow = self.subject.previous or self.subject.workflow
-        self.server.deploy([self._workflow, *self.subject.others])
+        self.server.deploy([self._workflow, *self.subject.others, *OWN_WORKFLOWS])
 
     def _before(self, run: Execution, activity: Activity) -> bool:
         """Whether a cancellation strikes before an attempt; then the run's code hears of it first."""
@@ -201,13 +203,26 @@ class Scene:
 
     async def stand(self) -> Sequence[Stand]:
         """See `Underway`."""
+        why = await self._until_rest()
+        return [self._stand(self.server.handle(run.id), why) for run in self._runs]
+
+    async def _until_rest(self) -> str:
+        """Wait until nothing more happens by itself. Returns why, if that is not as it should be."""
         while (why := self._rest()) is None:
             self._waits = self.loop.create_future()
             await self._waits
             if self._foresight is not None and self._foresight.cut is not None:
                 raise Foreseen(self._foresight.cut)
         self._foresight = None  # from now on it is judged
-        return [self._stand(self.server.handle(run.id), why) for run in self._runs]
+        return why
+
+    async def unwind(self, workflow_id: str) -> Stand:
+        """See `Underway`."""
+        if not self.server.knows(unwind_id(workflow_id)):
+            request = UnwindRequest(saga=workflow_id, who="sweep", why="it was terminated")
+            self.server.start(UNWIND_WORKFLOW, request, id=unwind_id(workflow_id))
+        why = await self._until_rest()
+        return self._stand(self.server.handle(unwind_id(workflow_id)), why)
 
     async def decide(self, workflow_id: str, decision: Decision) -> None:
         """See `Underway`."""
@@ -216,13 +231,22 @@ class Scene:
     def _stand(self, run: SimulatedHandle, why: str) -> Stand:
         history = run.execution.log.proto()
         stuck = run.stuck or (why if run.execution.busy else None)
-        if not issubclass(self._workflow, SagaWorkflow) or run.stuck is not None:
+        if not self._asks(run.execution) or run.stuck is not None:
             return Stand(workflow_id=run.id, history=history, stuck=None if not run.open else stuck or _NOBODY)
         tasks = self._open_tasks(run)
-        if run.open and stuck is None and not any(task.open for task in tasks):
+        below = tuple(self._stand(SimulatedHandle(self.server, child), why) for child in self._children(run.execution))
+        if run.open and stuck is None and not any(task.open for task in tasks) and not any(c.open for c in below):
             stuck = _NOBODY
         summary = run.query(SUMMARY_QUERY, type=RunSummary)
-        return Stand(workflow_id=run.id, history=history, tasks=tuple(tasks), summary=summary, stuck=stuck)
+        return Stand(workflow_id=run.id, history=history, tasks=tuple(tasks), summary=summary, stuck=stuck, below=below)
+
+    def _asks(self, run: Execution) -> bool:
+        """Whether a run's workflow is one of those that put questions to people."""
+        return hasattr(self.server.worker.workflow(run.type), "kit_tasks")
+
+    def _children(self, run: Execution) -> list[Execution]:
+        """The open children of a run."""
+        return [each for each in self.server.executions if each.open and each.parent and each.parent.execution is run]
 
     def _open_tasks(self, run: SimulatedHandle) -> list[Task]:
         return run.query(TASKS_QUERY, type=list[Task]) if run.open else []
@@ -243,11 +267,10 @@ class Scene:
     def _waits_for_person(self, run: Execution) -> bool:
         if run.stuck is not None:
             return True
-        handle = SimulatedHandle(self.server, run)
-        workflow = next((r for r in self._runs if r.id == run.id), None)
-        if workflow is None or not issubclass(self._workflow, SagaWorkflow):
+        if not self._asks(run):
             return False
-        return any(task.open for task in self._open_tasks(handle))
+        asked = any(task.open for task in self._open_tasks(SimulatedHandle(self.server, run)))
+        return asked or any(self._waits_for_person(child) for child in self._children(run))
 
     _dry = False
 

@@ -31,6 +31,7 @@ from temporalio.worker import Interceptor, WorkflowRunner
 
 from kit.testing.engines.simulation.activity import Activity
 from kit.testing.engines.simulation.bridge import workflow_type
+from kit.testing.engines.simulation.client import SimulatedClient
 from kit.testing.engines.simulation.clock import Turns, VirtualLoop
 from kit.testing.engines.simulation.execution import CLOSED, Execution, Parent
 from kit.testing.engines.simulation.handle import SimulatedHandle
@@ -100,6 +101,7 @@ class SimulatedServer:
             "runner": workflow_runner,
             "namespace": namespace,
             "task_queue": task_queue,
+            "client": SimulatedClient(self),
         }
         self.converter = data_converter
         self.worker = SimulatedWorker(workflows=workflows, **self._worker_options)
@@ -206,6 +208,10 @@ class SimulatedServer:
             KeyError: There is none.
         """
         return SimulatedHandle(self, self._current[id])
+
+    def knows(self, id: str) -> bool:
+        """Whether there has been a run of a workflow id."""
+        return id in self._current
 
     def evict(self, id: str | None = None) -> None:
         """Let the worker forget one run, or all: as after a restart."""

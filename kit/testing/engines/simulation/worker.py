@@ -25,6 +25,7 @@ class SimulatedWorker:
         interceptors: Outermost first.
         failure_types: Exceptions that fail a workflow rather than its task.
         runner: The SDK's sandbox; none unless given.
+        client: What its activities find as its client.
     """
 
     def __init__(
@@ -38,12 +39,14 @@ class SimulatedWorker:
         runner: WorkflowRunner | None = None,
         namespace: str = "default",
         task_queue: str = "simulation",
+        client: Any = None,
     ) -> None:
         if converter.payload_codec is not None:
             raise refused("a payload codec", fix="give the world's client none: nothing leaves the process here")
         self.converter = converter
         self.namespace = namespace
         self.task_queue = task_queue
+        self._client = client
         self._interceptors = tuple(interceptors)
         externs: dict[str, Callable[..., Any]] = {}
         given = WorkflowInterceptorClassInput(unsafe_extern_functions=externs)
@@ -73,6 +76,11 @@ class SimulatedWorker:
             return None
         return Replica(self._host, definition, run_id=run_id, namespace=self.namespace)
 
+    def workflow(self, name: str) -> type | None:
+        """The class of a workflow type, if it is here."""
+        found = self._workflows.get(name)
+        return None if found is None else found.cls
+
     @property
     def activations(self) -> int:
         """How often its workflow code was run."""
@@ -93,4 +101,5 @@ class SimulatedWorker:
             workflow=workflow,
             namespace=self.namespace,
             task_queue=self.task_queue,
+            client=self._client,
         )
