@@ -41,7 +41,9 @@ PAGE: Final = 20
 PLAN_TIMEOUT: Final = timedelta(minutes=2)
 """How long the workers may take to tell what a page of runs has left behind."""
 
-_POLL: Final = 0.5  # seconds between two looks whether an unwind waits for a person
+_FIRST_LOOK: Final = 0.5
+_LAST_LOOK: Final = 10.0
+"""Seconds between two looks whether an unwind waits for a person: seldom, when it takes its time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,9 +175,11 @@ class Unwinding:
             static_summary=f"Unwind {target.saga}: {self.why}",
         )
         waiting = asyncio.ensure_future(handle.result())
+        pause = _FIRST_LOOK
         try:
             while not waiting.done():
-                await asyncio.wait([waiting], timeout=_POLL)
+                await asyncio.wait([waiting], timeout=pause)
+                pause = min(pause * 1.5, _LAST_LOOK)
                 if not waiting.done() and (tasks := await _waits_for(handle)):
                     return Fate(target, State.PARKED, why=f"{unwind_id(target.saga)} waits for {tasks} decisions")
             return _ended(target, waiting)

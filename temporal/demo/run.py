@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json as jsonlib
 import logging
 import shutil
@@ -18,7 +19,9 @@ from temporalio.runtime import Runtime, TelemetryConfig
 
 from activities.orders.tables import cart_status, open_cart, order_status
 from kit.testing import temporal_binary
+from temporal.demo import release
 from temporal.demo.evidence import Seen, Shop, Verdict, judge, judge_shop, verdict
+from temporal.demo.release import BY_HAND, ORDERS, Release
 from temporal.demo.report import Report, Row, document_of, report_for, verdict_lines
 from temporal.demo.stage import Stage
 from temporal.demo.stories import AMOUNT, CURRENCY, SKU, STORIES, Story
@@ -145,11 +148,29 @@ class _Demo:
             await asyncio.gather(following, return_exceptions=True)
             self.report.end(rows)
         took = time.monotonic() - began - set_up
-        result = _verdict(rows)
-        self.report.say(*verdict_lines(result), f"The orders took {took:.1f} s, after {set_up:.1f} s of set-up.")
+        reversal = await self._release(stage)
+        result = _verdict(rows, reversal)
+        reversing = time.monotonic() - began - set_up - took
+        self.report.say(
+            *verdict_lines(result),
+            f"The orders took {took:.1f} s and the bad build {reversing:.1f} s, after {set_up:.1f} s of set-up.",
+        )
         await self._what_next(stage, rows)
-        self.report.document(document_of(rows, result, server=_server(stage)))
+        self.report.document({**document_of(rows, result, server=_server(stage)), "release": reversal.document})
         return 0 if result.ok else 1
+
+    async def _release(self, stage: Stage) -> Release:
+        """Play the bad release."""
+        self.report.say(
+            "", f"A bad build completes {ORDERS} more orders, {BY_HAND} are refunded by hand, all are unwound."
+        )
+        try:
+            async with asyncio.timeout(TIMEOUT.total_seconds()):
+                found = await release.play(stage)
+        except TimeoutError:
+            return Release([(False, f"the orders of the bad build were not unwound within {TIMEOUT.seconds} s")])
+        (self.folder / "unwind.md").write_text(found.markdown, encoding="utf-8")
+        return found
 
     async def _orders(self, stage: Stage, rows: Sequence[Row]) -> None:
         """All at once, but for those that kill the worker."""
@@ -198,6 +219,8 @@ class _Demo:
             if link is not None:
                 lines.append(f"  See an order being undone: {link}")
             lines += await _your_turn(stage)
+        if not self.once:
+            lines.append(f"  What was unwound, order by order: {self.folder / 'unwind.md'}")
         lines.append("  Run the tests: scripts/test     Write your own: docs/tutorial/first-saga.md")
         self.report.say(*lines)
 
@@ -207,9 +230,10 @@ async def _look(stage: Stage, row: Row) -> Seen:
     return Seen.of(row.order_id, await control.effects(), await control.calls())
 
 
-def _verdict(rows: Sequence[Row]) -> Verdict:
+def _verdict(rows: Sequence[Row], reversed_: Release) -> Verdict:
     played = [(row.ended, row.seen, row.shop) for row in rows if row.ended and row.shop]
-    return verdict(played, [problem for row in rows for problem in row.problems], of=len(rows))
+    found = verdict(played, [problem for row in rows for problem in row.problems], of=len(rows))
+    return dataclasses.replace(found, lines=(*found.lines, *reversed_.lines))
 
 
 def _server(stage: Stage) -> dict[str, Any]:

@@ -32,6 +32,9 @@ from temporal.settings import Settings
 ATTEMPT_CAP: Final = timedelta(seconds=3)
 """How long an attempt may take here. The story of the killed worker waits for it for real; see `temporal.timeouts`."""
 
+BAD_BUILD: Final = "demo-bad"
+"""The build of the worker that takes over from the one that was killed: what it completes alone is reversed later."""
+
 STICKY: Final = timedelta(seconds=1)
 """How long a workflow waits for a worker that was killed before the next one takes over (Temporal's default: 10 s)."""
 
@@ -91,14 +94,15 @@ class Stage:
             client = await _connect(server, environment)
             yield cls(server, client, sandbox, shop, settings, folder, suffix, environment, stack)
 
-    async def start_worker(self) -> None:
-        """Start a worker in a process of its own."""
+    async def start_worker(self, *, build_id: str | None = None) -> None:
+        """Start a worker in a process of its own; ``build_id`` says which code it is, if not the usual."""
+        build = {} if build_id is None else {"CHECKOUT_BUILD_ID": build_id}
         self.worker = await self._stack.enter_async_context(
             ChildProcess.start(
                 "worker",
                 [sys.executable, "-m", "temporal.worker", "--until-stdin-closes"],
                 log=self.folder / "worker.log",
-                environment=self._environment,
+                environment={**self._environment, **build},
                 cwd=CHECKOUT,
             )
         )

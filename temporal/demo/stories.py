@@ -19,7 +19,7 @@ from activities.orders.tables import open_cart, orders
 from kit.ledger import SqlLedger, State
 from kit.testing.sandbox import EffectKind, FaultKind, Operation
 from kit.workflow import COMPENSATED
-from temporal.demo.stage import ATTEMPT_CAP, Stage
+from temporal.demo.stage import ATTEMPT_CAP, BAD_BUILD, Stage
 from workflows.checkout import Checkout, CheckoutRequest
 
 AMOUNT: Final = 4999
@@ -191,7 +191,7 @@ async def _kill_worker_while_capturing(stage: Stage, story: Story) -> Ended:
     async with SqlLedger(stage.settings.ledger_url) as ledger:
         entry = await ledger.get(f"capture:{story.order_id(stage)}")
     state = entry.state if entry else None
-    await stage.start_worker()
+    await stage.start_worker(build_id=BAD_BUILD)
     end = await _end_of(handle)
     missed = f"the kill did not strike between effect and record: the ledger said {state!r}"
     return dataclasses.replace(

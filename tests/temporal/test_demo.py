@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -130,6 +131,21 @@ def test_all_orders_are_played_and_well(document: dict[str, Any]) -> None:
     assert document["verdict"]["ok"]
     assert document["verdict"]["problems"] == []
     assert document["server"]["embedded"]
+
+
+def test_a_bad_build_is_reversed(document: dict[str, Any]) -> None:
+    """Fifty orders of a bad build, three of them refunded by hand, are unwound: by the records no charge is left."""
+    release = document["release"]
+    would = Counter(effect["would"] for run in release["runs"] for effect in run["effects"])
+
+    assert release["carried_out"]
+    assert [finding["ok"] for finding in release["findings"]] == [True, True, True]
+    told = (
+        "50 orders of a bad build, 3 refunded by hand, unwound: 0 charges, holds or reservations left, 50 refunds, 0 "
+    )
+    assert release["findings"][0]["text"].startswith(told)
+    assert would == {"undo": 250, "ask": 100}
+    assert [run["state"] for run in release["runs"]] == ["parked"] * 50
 
 
 @pytest.mark.parametrize("name", EXPECTED)

@@ -1,4 +1,7 @@
-"""A release whose behaviour is reversed: fifty checkouts of a bad build, of which three were refunded by hand."""
+"""A release whose behaviour is reversed: checkouts of a bad build, of which some were refunded by hand.
+
+Fewer than in the demo, which does it with fifty and is run by the tests, too.
+"""
 
 from __future__ import annotations
 
@@ -32,15 +35,15 @@ from workflows.checkout import Checkout
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.slow]
 
-ORDERS = [f"bad-{number:02}" for number in range(50)]
-BY_HAND = ORDERS[3::20]
+ORDERS = [f"bad-{number:02}" for number in range(15)]
+BY_HAND = ORDERS[1::5]
 KEY = {"Authorization": "Bearer sk_test_sandbox"}
 QUERY = "BuildIds = 'unversioned:bad' AND WorkflowType = 'Checkout'"
 
 
 @dataclass(frozen=True)
 class Shop:
-    """Fifty open carts, and everything a checkout needs."""
+    """Open carts, and everything a checkout needs."""
 
     sandbox: Sandbox
     engine: AsyncEngine
@@ -119,7 +122,7 @@ async def test_what_a_bad_build_did_is_reversed(server: WorkflowEnvironment, tmp
     assert len(charged) == len(plans) == len(first) == len(ORDERS)
     assert {len(each.effects.effects) for each in plans} == {7}
     assert {fate.state for fate in first} == {State.PARKED}
-    assert live == Counter({EffectKind.DELIVERED: 50, EffectKind.SENT: 50})
+    assert live == Counter({EffectKind.DELIVERED: len(ORDERS), EffectKind.SENT: len(ORDERS)})
     assert violations(effects) == ()
     refunds = [effect for effect in effects if effect.kind is EffectKind.REFUNDED]
     assert Counter(effect.reference for effect in refunds) == Counter(ORDERS)
@@ -135,9 +138,10 @@ async def test_what_a_bad_build_did_is_reversed(server: WorkflowEnvironment, tmp
 async def _plan(operating: Operating) -> list[Plan]:
     query = f"{QUERY} AND TaskQueue = '{operating.task_queue}'"
     # Visibility hears of a run's end a little later, and tells nobody when.
-    while len(found := [target async for target in targets(operating, query, limit=100)]) < len(ORDERS):  # noqa: ASYNC110
+    done = f"{query} AND ExecutionStatus = 'Completed'"
+    while (await operating.client.count_workflows(done)).count < len(ORDERS):  # noqa: ASYNC110 - as it says
         await asyncio.sleep(0.1)
-    return await plan(operating, found)
+    return await plan(operating, [target async for target in targets(operating, query, limit=100)])
 
 
 async def _leave_what_was_sent(worker: Running, saga: str) -> None:
