@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from kit.contract import Asking, Hold, HoldFails, stops
+from kit.contract import Asking, Hold, HoldFails, Token, stops
 from kit.errors import LedgerError
 from kit.ledger.holds import HoldStore
 from kit.telemetry import Event, process_log
@@ -78,8 +78,14 @@ class HoldWatch:
         """Whether it can still say which holds are on."""
         return self._looked is not None and self._clock() - self._looked <= self._stale_after
 
-    def stopped(self, asking: Asking, *, now: datetime) -> Stopped | None:
-        """Whether an attempt must wait, and why. Asks nobody: this is on the way of every effect."""
+    def stopped(self, asking: Asking, *, token: Token, now: datetime) -> Stopped | None:
+        """Whether an attempt must wait, and why. Asks nobody: this is on the way of every effect.
+
+        Args:
+            asking: What it would do.
+            token: Of the attempt; for whoever tells of it.
+            now: The server's time.
+        """
         for hold in self._holds:
             if stops(hold, asking, now=now):
                 return Stopped(hold)

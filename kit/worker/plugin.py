@@ -75,7 +75,8 @@ class ReliabilityPlugin(SimplePlugin):
         connectors: One for each operation the worker's workflows use.
         retention: How long settled rows are kept; at least any saga's deadline + replay window.
         holds: Where operators switch holds on and off; by default the ledger's own database. A client that runs no
-            worker needs it to refuse the starts that a hold is on; the store is then opened by whoever gives it.
+            worker needs it to refuse the starts that a hold is on; the store is then opened by whoever gives it. A
+            watch over a store, for tests in which nobody looks.
         tracing: Trace clients, workflows and activities with OpenTelemetry, through the process's tracer provider.
         clock: Seconds that only go forward, for circuit breakers and rate limits; for tests in which time is skipped.
 
@@ -91,7 +92,7 @@ class ReliabilityPlugin(SimplePlugin):
         ledger: Ledger | None = None,
         connectors: Sequence[Connector] = (),
         retention: timedelta = DEFAULT_RETENTION,
-        holds: HoldStore | None = None,
+        holds: HoldStore | HoldWatch | None = None,
         tracing: bool = False,
         clock: Callable[[], float] = elapsed,
     ) -> None:
@@ -99,8 +100,7 @@ class ReliabilityPlugin(SimplePlugin):
         self._connectors = tuple(connectors)
         self._ledger = ledger
         self._retention = retention
-        store = holds or holds_of(ledger)
-        self._holds = None if store is None else HoldWatch(store)
+        self._holds = _watch(holds or holds_of(ledger))
         self._workers = 0
         self._opening = asyncio.Lock()
         self._closing = AsyncExitStack()
@@ -113,7 +113,7 @@ class ReliabilityPlugin(SimplePlugin):
         activities: list[Callable[..., Any]] = []
         if ledger is not None:
             guard = Guard(ledger, retention=retention, clock=clock, holds=self._holds)
-            activities = activities_of(guard, self._served, holds=store)
+            activities = activities_of(guard, self._served, holds=None if self._holds is None else self._holds.store)
         super().__init__(
             "kit.ReliabilityPlugin",
             data_converter=_data_converter,
@@ -266,6 +266,12 @@ def _version_own(config: WorkerConfig) -> None:
         config["deployment_config"] = dataclasses.replace(
             deployment, default_versioning_behavior=VersioningBehavior.PINNED
         )
+
+
+def _watch(holds: HoldStore | HoldWatch | None) -> HoldWatch | None:
+    if holds is None or isinstance(holds, HoldWatch):
+        return holds
+    return HoldWatch(holds)
 
 
 _CONVERTER: Final = DataConverter(payload_converter_class=ModelPayloadConverter)

@@ -149,7 +149,7 @@ class Work:
             after_commit=token.after_commit,
             opened_at=self.attempt.scheduled_at if token.opens else None,
         )
-        stopped = self.holds.stopped(asking, now=self.attempt.now)
+        stopped = self.holds.stopped(asking, token=token, now=self.attempt.now)
         if stopped is None:
             return
         scope = stopped.hold.scope.value if stopped.hold else "unknown"

@@ -2,7 +2,8 @@
 
 ::
 
-    admit      the call and the request get their numbers; held, outage
+    before     held: a hold stops the attempt, which counts as the call that it would have made
+    admit      the call and the request get their numbers; outage
     deliver    crash_before
                at the provider: nothing (refused, rate_limited), later (late_*), twice, or once
                late requests that waited for this one
@@ -25,9 +26,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NoReturn, TypeVar
 
-from kit.contract import Role
+from kit.contract import Role, Token
 from kit.contract.operation import UNDO_SUFFIX
-from kit.errors import FailureKind, NotStarted, Outcome
+from kit.errors import Outcome
 from kit.testing.faults import Fault, FaultKind, Point, Scenario
 from kit.testing.runs import SERVER, WORKER, Line, Seen
 from kit.testing.wire.answers import Answers, Unclassifiable
@@ -45,6 +46,9 @@ EPOCH: Final = datetime(2026, 1, 1, tzinfo=UTC)
 FOR_EVER: Final = 12
 """How many calls lose their replies before their system is well again: more than any retry rule allows, and an
 end, because an undo is tried without one."""
+
+HELD_FOR: Final = 2
+"""How many attempts a hold stops before it is lifted."""
 
 LATE: Final = (FaultKind.LATE_AFTER_RETRY, FaultKind.LATE_AFTER_UNDO)
 ARMED: Final = (FaultKind.CRASH_RECORDED, FaultKind.CANCEL_WITH_RESULT)
@@ -83,7 +87,7 @@ class _Numbered:
     number: int
     requests: int = 0
     stopped: Fault | None = None
-    """An outage or a hold that lasts for the whole call."""
+    """An outage that lasts for the whole call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +138,10 @@ class Carrier:
         self._calls: dict[int, _Numbered] = {}
         self._late: list[LateRequest] = []
         self._stopped: dict[str, Fault] = {}
+        self._held: dict[tuple[str, Role], tuple[Fault, int]] = {}
+        """The holds that are on, and how many attempts each still stops."""
+        self.holds = any(fault.kind is FaultKind.HELD for fault in scenario.faults)
+        """Whether anybody switches a hold on in this scenario."""
         self._silent: dict[tuple[str, Role], Fault] = {}
         self._refusals: dict[tuple[str, Role, str, int], Fault] = {}
         self._kinds: dict[tuple[object, ...], tuple[FaultKind, ...]] = {}
@@ -164,6 +172,7 @@ class Carrier:
         """All that later strikes depend on: equal states go on equally, whatever their calls are numbered."""
         facts = (
             sorted((name, str(fault.kind)) for name, fault in self._stopped.items()),
+            sorted((name, role.value, left) for (name, role), (_, left) in self._held.items()),
             sorted((name, role.value, left) for (name, role), left in self._losing()),
             sorted((name, role.value, key, request) for name, role, key, request in self._refusals),
             sorted((key, str(fault.kind)) for key, fault in self.records.items()),
@@ -224,7 +233,7 @@ class Carrier:
         """Let a request onto the wire; ``None`` when it belongs to no call. For wires with a connection to open first.
 
         Raises:
-            Exception: As ``answers`` has it, when nobody can be reached; `NotStarted` under a hold.
+            Exception: As ``answers`` has it, when nobody can be reached.
         """
         call = current_call.get()
         if call is None:
@@ -303,19 +312,53 @@ class Carrier:
         return numbered
 
     def _stop(self, request: Request) -> None:
-        """Raise what keeps the request from going out: a hold, or nobody there."""
+        """Raise what keeps the request from going out: nobody is there."""
         fault = request.numbered.stopped
-        struck = _first(request.faults, (FaultKind.HELD, FaultKind.OUTAGE))
+        struck = request.faults.get(FaultKind.OUTAGE)
         if fault is None and struck is not None:
             fault = request.numbered.stopped = self._stopped[request.point.operation] = struck
         if fault is None:
             return
         self._see(request, fault=fault, outcome=Outcome.NOT_STARTED, kinds=_of_the_start(request.kinds))
-        if fault.kind is FaultKind.HELD:
-            self.strike(fault, WORKER, f"{request.point} is held back: there is a hold on {request.point.operation}")
-            raise NotStarted(FailureKind.HELD, f"a hold is on {request.point.operation}")
         self.strike(fault, request.system, f"{request.answers.what} for {request.point}: nobody answers the connection")
         raise request.answers.unreachable()
+
+    # -- holds -----------------------------------------------------------------------------------------------------
+
+    def held(self, operation: str, role: Role) -> list[Fault]:
+        """The holds that are on when an attempt comes: an operator may just have switched one on."""
+        place = (operation, role)
+        if not self.well and place not in self._held:
+            point = Point(operation, role, self._numbers.get(place, 0) + 1)
+            for fault in self._faults.get(point, ()):
+                if fault.kind is FaultKind.HELD and fault not in self._struck:
+                    self._held[place] = (fault, HELD_FOR)
+        return [] if self.well else [fault for fault, _ in self._held.values()]
+
+    def hold_back(self, operation: str, role: Role, token: Token) -> None:
+        """A hold has stopped an attempt: it counts as the call it would have made."""
+        place = (operation, role)
+        self._numbers[place] = number = self._numbers.get(place, 0) + 1
+        point = Point(operation, role, number)
+        # A hold that names the undo stops the action as well: that of another run of the same request.
+        on = place if place in self._held else (operation, Role.COMPENSATION)
+        fault, left = self._held.pop(on)
+        if left > 1:
+            self._held[on] = (fault, left - 1)
+        self.strike(fault, WORKER, f"{point} is held back: there is a hold on {operation}")
+        undo = role is Role.COMPENSATION
+        self.seen.append(
+            Seen(
+                point,
+                token.workflow_id,
+                token.key,
+                token.attempt,
+                fault,
+                Outcome.NOT_STARTED,
+                (FaultKind.CANCEL_BEFORE,),
+                token.persistent or undo,
+            )
+        )
 
     # -- at the provider -------------------------------------------------------------------------------------------
 

@@ -11,6 +11,8 @@ from temporalio.worker import Interceptor
 from kit.ledger import Ledger
 from kit.testing.wire.carrying import Carrier
 from kit.testing.wire.guarding import WireInterceptor, WireLedger
+from kit.testing.wire.holding import WireHolds
+from kit.worker.holding import HoldWatch
 
 if TYPE_CHECKING:  # a world needs only the libraries of its own clients
     import aiosmtplib
@@ -104,6 +106,10 @@ class Wire(Carrier):
     def ledger(self, ledger: Ledger) -> Ledger:
         """The ledger for the scenario's guard."""
         return WireLedger(self, ledger)
+
+    def watch(self) -> HoldWatch:
+        """What the scenario's guard knows of the holds."""
+        return WireHolds(self)
 
     def interceptor(self) -> Interceptor:
         """What the scenario's worker must have outermost."""

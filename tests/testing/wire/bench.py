@@ -87,7 +87,7 @@ class Bench:
         self.wire = Wire(Scenario.parse(scenario), self.hand)
         self.world = CheckoutWorld(self.wire)
         self.hand.world = self.world
-        self.guard = Guard(self.wire.ledger(self.world.ledger), clock=clock)
+        self.guard = Guard(self.wire.ledger(self.world.ledger), clock=clock, holds=self.wire.watch())
         self.served = {
             name: (handlers.operation, each)
             for each in self.world.connectors

@@ -64,7 +64,10 @@ class Scene:
         self.world = subject.build(self.wire)
         self.at_work = AtWork(self._stir, frozen=struck(scenario, frozenset({FaultKind.STALLED})))
         plugin = ReliabilityPlugin(
-            ledger=self.wire.ledger(self.world.ledger), connectors=self.world.connectors, clock=self.at_work.clock
+            ledger=self.wire.ledger(self.world.ledger),
+            connectors=self.world.connectors,
+            holds=self.wire.watch(),
+            clock=self.at_work.clock,
         )
         config = client.config()
         config["plugins"] = [plugin]

@@ -67,7 +67,9 @@ class Scene:
         self.subject = subject
         self.wire = Wire(scenario, self)
         self.world = subject.build(self.wire)
-        self._plugin = ReliabilityPlugin(ledger=self.wire.ledger(self.world.ledger), connectors=self.world.connectors)
+        self._plugin = ReliabilityPlugin(
+            ledger=self.wire.ledger(self.world.ledger), connectors=self.world.connectors, holds=self.wire.watch()
+        )
         self._working = _Working(self._stir)
         self._workflow = subject.workflow
         self._tasks = 0
