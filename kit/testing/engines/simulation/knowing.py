@@ -171,7 +171,8 @@ class _Teller:
         told = json.loads(document) if document else None
         if not isinstance(told, dict) or "attempts" not in told:
             return document
-        attempts, _ = told.pop("attempts"), told.pop("source", None)
+        # For how long it was held moves the deadline, and no more: how much of it is left is left out anyway.
+        attempts, *_ = told.pop("attempts"), told.pop("source", None), told.pop("held", None)
         return sorted(told.items(), key=str), max(0, attempts - self._caps.get(activity, 0))
 
     def _way(self) -> Iterator[tuple[object, ...]]:
