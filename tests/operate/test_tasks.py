@@ -224,13 +224,17 @@ async def test_a_first_that_takes_too_long_keeps_the_others_back(server: Workflo
 
 
 async def test_what_is_being_decided_is_not_decided_again(server: WorkflowEnvironment) -> None:
-    """While a group of a fingerprint is under way another one is refused, wherever it is asked for."""
+    """While a group of a fingerprint is under way another one is refused; so is what cannot be decided alike."""
     world = World()
     world.provider.script("card.charge", declined())
 
     async with agency(server, world) as shop:
         (run,) = await shop.start("a")
         group = await shop.group(1)
+        with pytest.raises(DefinitionError, match="'supply' gives each task a result of its own"):
+            await decide_group(shop.operating, group, Choice.SUPPLY, who="ada", why="x")
+        with pytest.raises(DefinitionError, match="not every task of it offers 'skip'"):
+            await decide_group(shop.operating, group, Choice.SKIP, who="ada", why="x")
         operating = Operating(client=shop.worker.client, ledger=world.ledger, task_queue="nobody-is-here")
         first = await decide_group(operating, group, Choice.RETRY, who="ada", why="the bank is back")
         with pytest.raises(AlreadyUnderWay) as refused:
@@ -295,18 +299,3 @@ async def test_a_group_is_finished_by_whoever_comes_next(server: WorkflowEnviron
         "card:a": 1,
         "card:b": 1,
     }
-
-
-async def test_a_group_decides_only_what_can_be_decided_alike(server: WorkflowEnvironment) -> None:
-    """A result is one task's own, and a choice must be offered by all."""
-    world = World()
-    world.provider.script("card.charge", declined())
-
-    async with agency(server, world) as shop:
-        (run,) = await shop.start("a")
-        group = await shop.group(1)
-        with pytest.raises(DefinitionError, match="'supply' gives each task a result of its own"):
-            await decide_group(shop.operating, group, Choice.SUPPLY, who="ada", why="x")
-        with pytest.raises(DefinitionError, match="not every task of it offers 'skip'"):
-            await decide_group(shop.operating, group, Choice.SKIP, who="ada", why="x")
-        await run.terminate()

@@ -7,7 +7,7 @@ from datetime import timedelta
 from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
-from kit import Approval, SagaWorkflow
+from kit import Approval, Operation, SagaWorkflow
 from kit.workflow import EXPIRED, Choice
 from tests.workflow.world import Ask, Booked, car, card, flight, hotel
 
@@ -16,7 +16,9 @@ SHORT = timedelta(hours=1)
 
 
 @workflow.defn
-class Asks(SagaWorkflow, owner="travel-desk", escalation="head-of-desk", deadline=timedelta(hours=6)):
+class Asks(
+    SagaWorkflow, owner="travel-desk", escalation="head-of-desk", deadline=timedelta(hours=6), uses=(card, hotel)
+):
     """Books a flight, asks whether the card may be charged, and does with the approval what its note says."""
 
     def __init__(self) -> None:
@@ -34,25 +36,30 @@ class Asks(SagaWorkflow, owner="travel-desk", escalation="head-of-desk", deadlin
                 raise
             await workflow.wait_condition(lambda: self.gone)
             return "expired"
+        forged = Approval.model_validate({**given.model_dump(), "task_id": "approval-7"})
         match ask.note:
-            case "more":
-                await self.step(card, Ask(id=ask.id, note="1000 EUR"), approval=given)
-            case "another operation":
-                await self.step(hotel, charge, approval=given)
-            case "twice":
+            case "misuse":
+                more = Ask(id=ask.id, note="1000 EUR")
+                said = [await self._refused(card, more, given), await self._refused(hotel, charge, given)]
+                said += [await self._refused(card, charge, forged)]
                 await self.step(card, charge, approval=given)
-                await self.step(card, charge, approval=given)
+                said += [await self._refused(card, charge, given)]
+                return "\n".join(said)
             case "late":
                 await workflow.sleep(SHORT)
                 await self.step(card, charge, approval=given)
-            case "forged":
-                forged = Approval.model_validate({**given.model_dump(), "task_id": "approval-7"})
-                await self.step(card, charge, approval=forged)
             case "pivot":
                 await self.pivot(card, charge, approval=given)
             case _:
                 await self.step(card, charge, approval=given)
         return f"{given.who}: {given.why}"
+
+    async def _refused(self, operation: Operation[Ask, Booked], request: Ask, approval: Approval) -> str:
+        try:
+            await self.step(operation, request, approval=approval)
+        except ApplicationError as error:
+            return f"{error.type}: {error.message}"
+        return "done"
 
     @workflow.signal
     def go(self) -> None:

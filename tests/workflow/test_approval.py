@@ -129,36 +129,30 @@ async def test_an_approval_names_what_was_seen(server: WorkflowEnvironment, worl
     assert ended.type == COMPENSATED
 
 
-@pytest.mark.parametrize(
-    ("note", "told"),
-    [
-        ("more", "is for card.charge with exactly {'id': '1', 'note': '100 EUR'}, not for card.charge with "),
-        ("another operation", "is for card.charge with exactly {'id': '1', 'note': '100 EUR'}, not for hotel.book "),
-        ("twice", "was used by step 2: it counts once"),
-        ("forged", "the approval 'approval-7' was not given to this run"),
-    ],
-)
-async def test_an_approval_counts_for_one_thing_once(
-    server: WorkflowEnvironment, world: World, note: str, told: str
-) -> None:
-    """For other arguments, for another operation, a second time, or made up, it is worth nothing."""
+async def test_an_approval_counts_for_one_thing_once(server: WorkflowEnvironment, world: World) -> None:
+    """For other arguments, for another operation, made up, or a second time, it is worth nothing."""
     async with desk(server, world) as travel:
-        run = await asks(server, travel, note)
+        run = await asks(server, travel, "misuse")
         await travel.decide(run, Choice.APPROVE)
         ended = await travel.end(run)
 
-    assert (ended.type, ended.summary.reason_code) == (COMPENSATED, INVALID)
-    assert told in str(ended.error)
-    assert world.provider.calls["card.charge"] == (1 if note == "twice" else 0)
-    assert world.provider.live == {}
+    exactly = "is for card.charge with exactly {'id': '1', 'note': '100 EUR'}, not for"
+    more, another, forged, twice = ended.result.splitlines()
+    assert (
+        more == f"{INVALID}: the approval 'approval-1' of ada {exactly} card.charge with Ask(id='1', note='1000 EUR')"
+    )
+    assert another.startswith(f"{INVALID}: the approval 'approval-1' of ada {exactly} hotel.book with ")
+    assert forged == f"{INVALID}: the approval 'approval-7' was not given to this run"
+    assert twice == f"{INVALID}: the approval 'approval-1' of ada was used by step 2: it counts once"
+    assert ended.activities == ["flight.book", "card.charge"]
 
 
 # --- time ---------------------------------------------------------------------------------------------------------
 
 
-async def test_an_approval_that_nobody_gives_expires(server: WorkflowEnvironment, world: World, cached: bool) -> None:
+async def test_an_approval_that_nobody_gives_expires(server: WorkflowEnvironment, world: World) -> None:
     """When the time is over the run turns round by itself; it told once that the question was overdue."""
-    async with desk(server, world, cached=cached) as travel:
+    async with desk(server, world) as travel:
         run = await travel.worker.start(Asks.run, Ask(id="1"))
         ended = await travel.end(run)
 
@@ -253,10 +247,10 @@ async def test_where_nothing_is_declared_a_parked_run_has_no_timer(server: Workf
 
 
 async def test_a_question_is_answered_with_what_the_body_goes_on_with(
-    server: WorkflowEnvironment, world: World, cached: bool
+    server: WorkflowEnvironment, world: World
 ) -> None:
     """`ask` belongs to no step: the decision is given to the body as it is."""
-    async with desk(server, world, cached=cached) as travel:
+    async with desk(server, world) as travel:
         run = await asks(server, travel, workflow=Wonders)
         task = await travel.decide(run, Choice.SUPPLY, result="train")
         ended = await travel.end(run)
@@ -283,9 +277,9 @@ async def test_a_decision_sent_twice_counts_once(server: WorkflowEnvironment, wo
     assert ended.activities == ["car.book", "card.charge", "card.charge"]
 
 
-@pytest.mark.parametrize("address", ["2-1", "card.charge:action:declined"])
-async def test_a_signal_decides_too(server: WorkflowEnvironment, world: World, address: str) -> None:
-    """A signal, which a batch operation can send to many runs, answers a task by its id or by its fingerprint."""
+async def test_a_signal_decides_too(server: WorkflowEnvironment, world: World) -> None:
+    """A signal, which a batch operation can send to many runs, answers a task by its fingerprint."""
+    address = "card.charge:action:declined"
     world.provider.script("card.charge", declined())
 
     async with scene(server, world) as travel:
@@ -318,7 +312,7 @@ async def test_a_signal_that_does_not_fit_is_told_and_changes_nothing(
         details = await current_details(run)
         (task,) = await run.query(TASKS_QUERY, result_type=list[Task])
         await run.signal(DECIDE_SIGNAL)
-        await travel.decide(run, Choice.RETRY)
+        await run.signal(DECIDE_SIGNAL, {"task_id": "2-1", "choice": "retry", **words})
         ended = await travel.end(run)
 
     assert [line for line in details.splitlines() if "by signal" in line] == [
@@ -334,11 +328,9 @@ async def test_a_signal_that_does_not_fit_is_told_and_changes_nothing(
     assert ended.closed_as == "COMPLETED"
 
 
-async def test_a_run_that_is_cancelled_withdraws_its_question(
-    server: WorkflowEnvironment, world: World, cached: bool
-) -> None:
+async def test_a_run_that_is_cancelled_withdraws_its_question(server: WorkflowEnvironment, world: World) -> None:
     """A cancellation does not wait for a person: the question is withdrawn and the saga turns round."""
-    async with desk(server, world, cached=cached) as travel:
+    async with desk(server, world) as travel:
         run = await asks(server, travel)
         await travel.task(run)
         await run.cancel()

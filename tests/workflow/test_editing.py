@@ -21,13 +21,11 @@ pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.slow]
 EDITS = {"note": "another card"}
 
 
-async def test_a_refused_step_is_tried_with_another_request(
-    server: WorkflowEnvironment, world: World, cached: bool
-) -> None:
+async def test_a_refused_step_is_tried_with_another_request(server: WorkflowEnvironment, world: World) -> None:
     """The edited request has a key of its own and names the step it replaces; the original can never happen again."""
     world.provider.script("card.charge", declined())
 
-    async with scene(server, world, cached=cached) as travel:
+    async with scene(server, world) as travel:
         run = await travel.start("pivot car", "step card")
         task = await travel.decide(run, Choice.RETRY, edits=EDITS)
         ended = await travel.end(run)
@@ -87,15 +85,13 @@ async def test_an_original_that_may_have_happened_is_undone_first(
     assert ended.rows == {"car:1": State.DONE, "hotel:1": State.UNDONE, "hotel:1:edit-2": State.DONE}
 
 
-async def test_nothing_new_is_tried_while_the_original_stands(
-    server: WorkflowEnvironment, world: World, cached: bool
-) -> None:
+async def test_nothing_new_is_tried_while_the_original_stands(server: WorkflowEnvironment, world: World) -> None:
     """An original that cannot be undone is asked about again; a plain retry then means the same edits."""
     world.provider.script("hotel.book", Fault(after=KeyError("amount")))
     world.provider.script("hotel.book.probe", *(bug() for _ in range(2)))
     world.provider.script("hotel.book.undo", declined())
 
-    async with scene(server, world, cached=cached) as travel:
+    async with scene(server, world) as travel:
         run = await travel.start("pivot car", "step hotel")
         await travel.decide(run, Choice.RETRY, edits=EDITS)
         again = await travel.task(run, number=2)
