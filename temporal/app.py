@@ -42,11 +42,12 @@ from temporal.settings import Settings
 from temporal.timeouts import ShorterAttempts
 from temporal.worker import work
 from workflows.checkout import Checkout
+from workflows.crm_sync import CrmSync
 from workflows.plan_upgrade import PlanUpgrade
 from workflows.reconciliation import Reconcile
 from workflows.subscription_cancel import SubscriptionCancel
 
-WORKFLOWS: Final = (Checkout, PlanUpgrade, SubscriptionCancel, Reconcile)
+WORKFLOWS: Final = (Checkout, PlanUpgrade, CrmSync, SubscriptionCancel, Reconcile)
 """What the workers run."""
 
 CONNECTORS: Final = (
@@ -95,15 +96,15 @@ class App:
         """The workers' ledger: the plugin opens it, and what lists what was sent reads it."""
         return SqlLedger(self.settings.ledger_url)
 
-    async def connect(self, plugin: ReliabilityPlugin, *, runtime: Runtime | None = None) -> Client:
-        """A client of the configured Temporal server.
+    async def connect(self, plugin: ReliabilityPlugin, *, runtime: Runtime | None = None, lazy: bool = False) -> Client:
+        """A client of the configured Temporal server; a lazy one connects with its first request.
 
         Raises:
-            RuntimeError: The server does not answer.
+            RuntimeError: The server does not answer, and the client is not lazy.
         """
         config = ClientConfig.load_client_connect_config(override_env_vars=dict(self.environment))
         config.setdefault("target_host", DEFAULT_ADDRESS)
-        return await Client.connect(**config, plugins=[plugin], runtime=runtime)
+        return await Client.connect(**config, plugins=[plugin], runtime=runtime, lazy=lazy)
 
     @asynccontextmanager
     async def connectors(self) -> AsyncIterator[tuple[Connector, ...]]:

@@ -38,6 +38,10 @@ class Settings(BaseModel):
         tickets_credentials: For it, as ``user:password``; for an API token ``<email>/token:<token>``.
         entitlements_url: The entitlement service. Empty for none: what needs it is refused.
         enrichment_url: The enrichment service. Empty for none: whoever asks it goes on without.
+        crm_webhook_secrets: Shared with the CRM, which delivers events to the intake, as ``whsec_<base64>``; several,
+            with commas between, while one is being replaced. Empty: the CRM does not deliver.
+        billing_webhook_secrets: The same for billing.
+        support_webhook_secrets: The same for support.
         build_id: Which code this is, such as a commit. Empty: the SDK computes one from every loaded module, for
             seconds, at each start.
         log_level: The least level that is logged.
@@ -66,6 +70,9 @@ class Settings(BaseModel):
     tickets_credentials: SecretStr = SecretStr("")
     entitlements_url: str = ""
     enrichment_url: str = ""
+    crm_webhook_secrets: SecretStr = SecretStr("")
+    billing_webhook_secrets: SecretStr = SecretStr("")
+    support_webhook_secrets: SecretStr = SecretStr("")
     build_id: str | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     metrics_address: str | None = None

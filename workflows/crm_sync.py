@@ -17,13 +17,14 @@ from activities.enrichment import contract as enrichment
 from activities.entitlements.contract import Plan
 from activities.payments.contract import Id
 from kit import Entity, EntityEvent, EntityWorkflow, Model
-from kit.contract import Known, Ownership, differences
+from kit.contract import TRANSIENT, Known, Outcome, Ownership, differences
 from kit.workflow.outcomes import read_failure
 from workflows.plan_upgrade import PlanUpgrade, PlanUpgradeRequest
 
 PENDING: Final = "pending_enrichment"
 ENRICHED: Final = "enriched"
-"""What the CRM's field ``enrichment`` says of a lead."""
+REFUSED: Final = "refused"
+"""What the CRM's field ``enrichment`` says of a lead: to be looked up with the next event, done, or not to be had."""
 
 LOOKS: Final = 3
 """How often the CRM is read and written anew when somebody changes it in between."""
@@ -153,12 +154,14 @@ class CrmSync(
         """Look the account up when its domain is new, or when that was not possible before."""
         account = self.state
         domain = account.value("domain")
-        if domain is None or (account.value("enrichment") == ENRICHED and event.data.fields.domain is None):
+        if domain is None or (account.value("enrichment") in (ENRICHED, REFUSED) and event.data.fields.domain is None):
             return
         try:
             found = await self.step(enrichment.look_up, enrichment.LookUp(account_id=account.account_id, domain=domain))
-        except ActivityError:  # down, or it makes no sense of the domain: the next event asks again
-            self._hold({"enrichment": PENDING})
+        except ActivityError as error:
+            failure = read_failure(enrichment.look_up.name, error)
+            passes = failure.outcome is not Outcome.REFUSED or failure.kind in TRANSIENT
+            self._hold({"enrichment": PENDING if passes else REFUSED})
             return
         employees = None if found.employees is None else str(found.employees)
         told = {"industry": found.industry, "employees": employees, "enrichment": ENRICHED}

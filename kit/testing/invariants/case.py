@@ -15,7 +15,7 @@ from kit.ledger import Entry
 from kit.testing.faults import FaultKind
 from kit.testing.runs import Ending, Run, Seen, Truth
 from kit.testing.world import Subject
-from kit.workflow import Choice, SagaWorkflow, Task
+from kit.workflow import Choice, EntityWorkflow, SagaWorkflow, Task
 from kit.workflow.steps import Phase, UndoState
 
 Place = tuple[str, str]
@@ -95,6 +95,17 @@ class Case:
     def is_saga(self) -> bool:
         """Whether the workflow is one of the kit's."""
         return issubclass(self.subject.workflow, SagaWorkflow)
+
+    @property
+    def is_entity(self) -> bool:
+        """Whether each of its events is a saga of its own: what earlier ones did stands, however the run ends."""
+        return issubclass(self.subject.workflow, EntityWorkflow)
+
+    @property
+    def stays(self) -> bool:
+        """Whether it ended with what its steps did: it completed, or is an entity that was asked to end."""
+        ending = self.run.ending
+        return ending is Ending.COMPLETED or (self.is_entity and ending is Ending.CANCELLED)
 
     @cached_property
     def steps(self) -> tuple[Step, ...]:

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 from kit.contract import Effect, Outcome
 from kit.testing.invariants.case import WITHOUT_SUCCESS, Case, Step, counts, is_settled, place_of, step_place
-from kit.testing.runs import Ending
 from kit.workflow.steps import Phase
 
 
@@ -20,7 +19,7 @@ def once(case: Case) -> Iterator[str]:
 
 def complete(case: Case) -> Iterator[str]:
     """A completed run has every effect that it says it has, and no other of its steps'."""
-    if case.run.ending is not Ending.COMPLETED:
+    if not case.stays:
         return
     counted = {step_place(step) for step in case.steps if counts(step)}
     for step in case.steps:
@@ -44,7 +43,7 @@ def complete(case: Case) -> Iterator[str]:
 def nothing_left(case: Case) -> Iterator[str]:
     """A run that ended without success leaves nothing, but what a person decided to leave."""
     ending = case.run.ending
-    if ending not in WITHOUT_SUCCESS:
+    if ending not in WITHOUT_SUCCESS or case.stays:
         return
     for effect in case.live:
         if place_of(effect) not in case.left and not case.is_others(place_of(effect)):

@@ -76,7 +76,7 @@ def says_so(case: Case) -> Iterator[str]:
         return
     if said.status is not _SAID[run.ending]:
         yield f"the run ended {run.ending.value}, and says that it is {said.status.value}"
-    if run.ending in TURNED:
+    if run.ending in TURNED and not case.stays:
         for step in case.steps:
             if not is_settled(step):
                 yield f"the run ended {run.ending.value}, and says that {step['operation']} is {step['outcome']!r}"

@@ -21,7 +21,7 @@ _CANCELS: Final = (FaultKind.CANCEL_BEFORE, FaultKind.CANCEL_DURING, FaultKind.C
 
 def forward_only(case: Case) -> Iterator[str]:
     """After the commit only a person turns a saga round."""
-    if case.run.ending not in TURNED or case.chose(Choice.UNWIND):
+    if case.run.ending not in TURNED or case.stays or case.chose(Choice.UNWIND):
         return
     for step in case.steps:
         if is_committed(step):
@@ -31,8 +31,8 @@ def forward_only(case: Case) -> Iterator[str]:
 
 def heeds_cancellation(case: Case) -> Iterator[str]:
     """Once it has heard of a cancellation, a saga that can still turn round takes no further step."""
-    if not case.strikes(*_CANCELS):
-        return
+    if case.is_entity or not case.strikes(*_CANCELS):
+        return  # an entity finishes the event at work, and begins no other
     before = _before_commit(case)
     asked = heard = False
     for event in case.history.events:
@@ -48,8 +48,13 @@ def heeds_cancellation(case: Case) -> Iterator[str]:
 
 def keeps_deadline(case: Case) -> Iterator[str]:
     """Nothing that may turn the saga round is begun, or tried again, after the deadline."""
-    if not case.is_saga or case.tasks or (case.subject.previous and case.strikes(FaultKind.HANDED_OVER)):
-        return  # while a person was asked the deadline stood still; another version may have another one
+    if (
+        not case.is_saga
+        or case.is_entity
+        or case.tasks
+        or (case.subject.previous and case.strikes(FaultKind.HANDED_OVER))
+    ):
+        return  # while a person was asked the deadline stood still; another version, or event, has another
     deadline = case.subject.workflow.__saga__.deadline  # type: ignore[attr-defined] # every saga has one
     if case.run.summary is None or timedelta(milliseconds=case.run.summary.duration_ms) <= deadline:
         return

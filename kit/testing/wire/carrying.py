@@ -122,6 +122,8 @@ class Carrier:
         self.controls = controls
         self.seen: list[Seen] = []
         self.story: list[Line] = []
+        self.without: frozenset[FaultKind] = frozenset()
+        """What cannot go wrong with what runs here."""
         self.silent = 0
         """How many dead attempts there are that the server has not been told of."""
         self.lost = False
@@ -493,7 +495,8 @@ class Carrier:
         place = (point.operation, point.role, point.request == 1, type(answers), answers.safe, late)
         found = self._kinds.get(place)
         if found is None:
-            found = self._kinds[place] = kinds_of(call, answers, first=point.request == 1, late=late)
+            kinds = kinds_of(call, answers, first=point.request == 1, late=late)
+            found = self._kinds[place] = tuple(kind for kind in kinds if kind not in self.without)
         return found
 
     # -- what engines ask ------------------------------------------------------------------------------------------
