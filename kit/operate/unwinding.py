@@ -38,7 +38,7 @@ from kit.workflow.unwound import (
 PAGE: Final = 20
 """Runs whose effects are read at once: what comes back stays far below the size of a payload."""
 
-PLAN_TIMEOUT: Final = timedelta(minutes=2)
+PLAN_TIMEOUT: Final = timedelta(minutes=1)
 """How long the workers may take to tell what a page of runs has left behind."""
 
 _FIRST_LOOK: Final = 0.5
@@ -139,11 +139,7 @@ class Unwinding:
             )
 
     async def run(self, plans: Iterable[Plan]) -> list[Fate]:
-        """Carry plans out. Interrupted, it leaves the unwinds that are under way to themselves.
-
-        Raises:
-            RPCError: The server does not answer.
-        """
+        """Carry plans out. Interrupted, it leaves the unwinds that are under way to themselves."""
         places = asyncio.Semaphore(self.at_once)
         async with asyncio.TaskGroup() as group:
             for plan in plans:
@@ -160,6 +156,8 @@ class Unwinding:
     async def _one(self, target: Target, places: asyncio.Semaphore) -> None:
         try:
             self.fates.append(await self._unwind(target))
+        except RPCError as error:  # whether it has started is unknown: the next call joins it or starts it
+            self.fates.append(Fate(target, State.FAILED, why=f"the server did not answer: {error.message}"))
         finally:
             places.release()
 
@@ -286,6 +284,7 @@ async def plan(operating: Operating, targets: Sequence[Target]) -> list[Plan]:
     """What the unwinds of some runs would do, asked of the services' own workers: they know all the ledgers.
 
     Raises:
+        DefinitionError: No worker has answered.
         RPCError: The server does not answer.
     """
     plans: dict[str, Plan] = {}
@@ -301,13 +300,20 @@ async def plan(operating: Operating, targets: Sequence[Target]) -> list[Plan]:
 
 
 async def _list(client: Client, asks: list[EffectsOf], *, task_queue: str) -> list[Effects]:
-    found: list[Effects] = await client.execute_workflow(
-        PLAN_WORKFLOW,
-        asks,
-        id=f"unwind-plan:{uuid.uuid4()}",
-        task_queue=task_queue,
-        result_type=list[Effects],
-        execution_timeout=PLAN_TIMEOUT,
-        static_summary=f"What unwinding {len(asks)} runs would do",
-    )
+    try:
+        found: list[Effects] = await client.execute_workflow(
+            PLAN_WORKFLOW,
+            asks,
+            id=f"unwind-plan:{uuid.uuid4()}",
+            task_queue=task_queue,
+            result_type=list[Effects],
+            execution_timeout=PLAN_TIMEOUT,
+            static_summary=f"What unwinding {len(asks)} runs would do",
+        )
+    except WorkflowFailureError as error:
+        raise DefinitionError(
+            f"unwinding on task queue {task_queue!r}",
+            rule=f"its workers did not tell what {len(asks)} runs have left behind: {error.cause}",
+            fix="start workers of the version that is to undo it, and see that they reach the ledger",
+        ) from error
     return found

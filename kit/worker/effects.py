@@ -34,7 +34,7 @@ from kit.worker.work import LEASE_MARGIN
 from kit.workflow.parents import PARENT_MEMO, Parent
 from kit.workflow.steps import Phase
 from kit.workflow.sweeping import CutOff, FindCutOff
-from kit.workflow.unwound import OWN_PREFIX, ChildSaga, Effects, EffectsOf, RecordedEffect
+from kit.workflow.unwound import OWN_PREFIX, ChildSaga, Effects, EffectsOf, RecordedEffect, unwind_id
 
 _GONE = frozenset({State.VOID, State.UNDONE})
 """States of an effect that is not there and never will be."""
@@ -229,10 +229,24 @@ async def cut_off(client: Client, asked: FindCutOff, *, task_queue: str) -> list
         if run.id in found or run.workflow_type.startswith(OWN_PREFIX):
             continue
         latest = await describe(client, run.id)
-        if latest is not None and latest.status in _CUT_OFF:  # else it was started again since, and is that run's
-            first = latest.raw_info.first_run_id or latest.run_id
-            found[run.id] = CutOff(saga=run.id, run_id=first, entity=run.workflow_type in entities())
+        if latest is None or latest.status not in _CUT_OFF:
+            continue  # it was started again since, and its effects are that run's
+        if await _unwound_since(client, latest):
+            continue
+        first = latest.raw_info.first_run_id or latest.run_id
+        found[run.id] = CutOff(saga=run.id, run_id=first, entity=run.workflow_type in entities())
     return list(found.values())
+
+
+async def _unwound_since(client: Client, run: WorkflowExecution) -> bool:
+    """Whether a run was unwound after its end. What that left was left by a person, or nobody here can undo it."""
+    unwind = await describe(client, unwind_id(run.id))
+    return (
+        unwind is not None
+        and unwind.status is WorkflowExecutionStatus.COMPLETED
+        and run.close_time is not None
+        and unwind.start_time >= run.close_time
+    )
 
 
 def quoted(text: str) -> str:

@@ -14,7 +14,6 @@ from typing import Final
 
 from pydantic import Field
 from temporalio import workflow
-from temporalio.common import WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.workflow import ParentClosePolicy
 
@@ -89,7 +88,7 @@ class Swept(Model):
 
     Attributes:
         looked_at: How many runs were found.
-        unwinding: Whose unwind was started, or is under way.
+        unwinding: Whose unwind was started.
         left_alone: Which are somebody else's, and why.
     """
 
@@ -143,15 +142,13 @@ class SweepWorkflow:
 
 
 async def _start(run: CutOff) -> bool:
-    """Start the unwind of a run. Returns whether one is under way now; one that has ended is not made again."""
+    """Start the unwind of a run. Returns whether it was: one may be under way already."""
     request = UnwindRequest(saga=run.saga, run_id=run.run_id, who=SWEEPER, why="it was cut off")
     try:
         await workflow.start_child_workflow(
             UNWIND_WORKFLOW,
             request,
             id=unwind_id(run.saga),
-            # What an unwind has left was left by a person, or needs another version: the next sweep changes nothing.
-            id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY,
             parent_close_policy=ParentClosePolicy.ABANDON,
             static_summary=f"Unwind {run.saga}: it was cut off",
         )
