@@ -139,7 +139,8 @@ async def decide_tasks(
         who: Who decides; by default the user of this computer.
         result: What was done by hand, as JSON, for supply.
         edit: A new value for a field, for retry, as in note=text; a value that is JSON is read as JSON.
-        digest: What is approved, as "kit tasks show" prints it; the first eight characters are enough.
+        digest: What is approved, as "kit tasks show" prints it, or the count of a group; the first eight characters
+            are enough.
         group: Every open task with this fingerprint, instead of one.
         query: The group's tasks only in runs that this visibility query finds.
         rate: Decisions per second, for a group.
@@ -160,9 +161,9 @@ async def decide_tasks(
             task_id=task_id or "", choice=choice, who=who, why=why, result=_json(result), edits=edits, digest=digest
         )
         return await _decide_one(workflow_id, decision, json=json)
-    if result is not None or digest is not None:
+    if result is not None:
         raise DefinitionError(
-            "kit tasks decide --group", rule="a result or a digest is one task's own", fix="decide its tasks one by one"
+            "kit tasks decide --group", rule="a result is one task's own", fix="decide its tasks one by one"
         )
     async with operating() as service:
         found = grouped(await _answered(open_tasks(service.client, query=query, fingerprint=group)))
@@ -177,6 +178,13 @@ async def decide_tasks(
                 else telling.plan(chosen, choice, rate)
             )
             return 0
+        if choice is Choice.APPROVE and not _seen(digest, chosen.digest):
+            print(
+                f"refused: approving a group needs the digest that its count prints; it is {chosen.digest} now, with "
+                f"{len(chosen.tasks)} tasks: look at them again",
+                file=sys.stderr,
+            )
+            return 1
         handle = await _answered(
             decide_group(
                 service, chosen, choice, who=who, why=why, rate=rate, edits=edits, patience=timedelta(seconds=patience)
@@ -216,9 +224,14 @@ def _completed(workflow_id: str, decision: Decision, every: Sequence[Task]) -> D
             raise DecisionRefused(f"{workflow_id} has {len(waiting)} open tasks ({listed}): name the task")
         task_id = waiting[0].id
     seen, known = decision.digest, next((task.digest for task in every if task.id == task_id), None)
-    if seen is not None and known is not None and len(seen) >= telling.SHORTEST_DIGEST and known.startswith(seen):
+    if known is not None and _seen(seen, known):
         seen = known
     return decision.model_copy(update={"task_id": task_id, "digest": seen})
+
+
+def _seen(digest: str | None, known: str) -> bool:
+    """Whether somebody has typed enough of a digest."""
+    return digest is not None and len(digest) >= telling.SHORTEST_DIGEST and known.startswith(digest)
 
 
 # -- asking ------------------------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from kit.workflow.grouping import MOST_TASKS, GroupReport
 PIPE_WIDTH: Final = 250
 """Columns where nobody looks: nothing is cut off."""
 
-TASK_HEAD: Final = ("WORKFLOW", "TASK", "ASKED", "DUE", "OWNER", "FINGERPRINT")
+TASK_HEAD: Final = ("WORKFLOW", "TASK", "ASKED (UTC)", "DUE", "OWNER", "FINGERPRINT")
 GROUP_HEAD: Final = ("FINGERPRINT", "OPEN", "OVERDUE", "OLDEST", "OWNER", "CHOICES")
 STEP_HEAD: Final = ("STEP", "OPERATION", "KEY", "OUTCOME", "UNDO", "ATTEMPTS", "WHY")
 
@@ -126,11 +126,14 @@ def plan(group: TaskGroup, choice: Choice, rate: float) -> str:
         return f"Not every task of {group.fingerprint} offers {choice.value!r}; all offer: {', '.join(group.choices)}."
     lines = [
         f"{number} of {len(group.tasks)} open tasks with the fingerprint {group.fingerprint}: {choice.value}.",
-        f"First alone: task {first.notice.id} of {first.workflow_id}, the oldest. When it has gone through the other "
-        f"{number - 1} follow at {rate:g} per second, which takes {timedelta(seconds=round((number - 1) / rate))}.",
+        f"First alone: task {first.notice.id} of {first.workflow_id}, the oldest.",
     ]
+    if number > 1:
+        took = timedelta(seconds=round((number - 1) / rate))
+        lines[-1] += f" When it has gone through {number - 1} more follow at {rate:g} per second, which takes {took}."
     if choice is Choice.APPROVE:
         lines += [f"  {task.workflow_id}: {task.notice.question} ({task.notice.digest})" for task in group.tasks]
+        lines.append(f"The digest of all of them is {group.digest}; approving them needs it.")
     return "\n".join([*lines, "Nothing has been decided. Add --yes to do it."])
 
 

@@ -7,6 +7,7 @@ workflow task for ever), and every upsert is billed; open runs are few, for a sa
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -75,6 +76,12 @@ class TaskGroup:
 
     fingerprint: str
     tasks: tuple[OpenTask, ...]
+
+    @property
+    def digest(self) -> str:
+        """Of these tasks and what each of them asks: another one, or another question, makes another digest."""
+        refs = sorted(task.ref.model_dump_json() for task in self.tasks)
+        return hashlib.sha256("\n".join(refs).encode()).hexdigest()[:32]
 
     @property
     def choices(self) -> tuple[Choice, ...]:

@@ -127,7 +127,7 @@ async def test_tasks_are_listed_shown_and_decided(
         unknown = await desk.type("show", trip)
 
     assert listed[0] == 0
-    assert listed[1].splitlines()[0].split() == ["WORKFLOW", "TASK", "ASKED", "DUE", "OWNER", "FINGERPRINT"]
+    assert listed[1].splitlines()[0].split() == ["WORKFLOW", "TASK", "ASKED", "(UTC)", "DUE", "OWNER", "FINGERPRINT"]
     assert [listed[1].splitlines()[1].split()[place] for place in (0, 1, -2, -1)] == [
         trip,
         "2-1",
@@ -155,7 +155,7 @@ async def test_an_approval_needs_the_digest_that_was_shown(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """The arguments and their digest are shown; its first characters are enough to type, and without it is refused."""
+    """The arguments and their digest are shown; without it nothing is approved, not in a group either."""
     async with _at_desk(server, write_service, monkeypatch, capsys) as desk:
         with server.with_time_skipping_disabled():
             asks = await desk.worker.start(Asks.run, Ask(id="1"))
@@ -163,13 +163,23 @@ async def test_an_approval_needs_the_digest_that_was_shown(
         shown = await desk.type("show", asks.id)
         (digest,) = (line.split()[1] for line in shown[1].splitlines() if line.startswith("  digest "))
         blind = await desk.type("decide", "approve", asks.id, "--why", "I trust them")
-        seen = await desk.type("decide", "approve", asks.id, "--why", "I looked", "--digest", digest[:8])
+        group = ("decide", "approve", "--group", "card.charge:approval", "--query", desk.query, "--why", "I looked")
+        plan = await desk.type(*group)
+        stale = await desk.type(*group, "--yes", "--digest", digest)
+        (known,) = (
+            line.split()[7].strip(";") for line in plan[1].splitlines() if line.startswith("The digest of all ")
+        )
+        seen = await desk.type(*group, "--yes", "--digest", known[:8])
         await asks.result()
 
     assert '  arguments  {"id": "1", "note": "100 EUR"}\n' in shown[1]
     assert blind[0] == 1
     assert blind[2].startswith("refused: an approval needs the digest of what it approves")
-    assert seen[0] == 0
+    assert (stale[0], stale[2].partition(";")[0]) == (
+        1,
+        "refused: approving a group needs the digest that its count prints",
+    )
+    assert seen[:2] == (0, "1 of 1 decided.\n")
     assert desk.world.provider.live == {"card:1": 1, "flight:1": 1}
 
 
@@ -199,7 +209,7 @@ async def test_a_group_is_counted_before_it_is_decided(
     assert plan == (
         0,
         f"2 of 2 open tasks with the fingerprint {DECLINED}: retry.\n"
-        f"First alone: task 2-1 of {first}, the oldest. When it has gone through the other 1 follow at 1 per second, "
+        f"First alone: task 2-1 of {first}, the oldest. When it has gone through 1 more follow at 1 per second, "
         "which takes 0:00:01.\nNothing has been decided. Add --yes to do it.\n",
         "",
     )
@@ -221,7 +231,7 @@ async def test_a_group_is_counted_before_it_is_decided(
         (("decide", "retry", "a", "--group", "b", "--why", "x"), "the workflow id is 'a' and --group 'b'"),
         (("decide", "retry", "a", "--why", "x", "--edit", "note"), "'note' is no assignment. Fix: write field=value"),
         (("decide", "supply", "a", "--why", "x", "--result", "{"), "'{' is no JSON"),
-        (("decide", "retry", "--group", "b", "--why", "x", "--result", "1"), "a result or a digest is one task's own"),
+        (("decide", "retry", "--group", "b", "--why", "x", "--result", "1"), "a result is one task's own"),
     ],
 )
 async def test_what_makes_no_sense_is_an_exit_code_of_2(
