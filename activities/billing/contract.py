@@ -10,7 +10,20 @@ from pydantic import Field
 
 from activities.entitlements.contract import Plan
 from activities.payments.contract import KEY_RETENTION, Amount, Currency, Id
-from kit.contract import HTTP_FAILURES, Dependency, Effect, FailureKind, Model, Once, Operation, unknown
+from kit.contract import (
+    HTTP_FAILURES,
+    Dependency,
+    Effect,
+    FailureKind,
+    Keys,
+    Listing,
+    Model,
+    Once,
+    Operation,
+    Page,
+    Scan,
+    unknown,
+)
 
 BILLING: Final = Dependency(
     name="billing",
@@ -182,3 +195,55 @@ change_plan = Operation(
     summary="Change subscription {subscription_id} from {before} to {plan}",
 )
 """Charge another plan. Its undo changes back, as long as nobody has changed it since."""
+
+list_subscriptions = Operation(
+    "billing.list_subscriptions",
+    Scan,
+    Page,
+    dependency=BILLING,
+    effect=Effect.READ,
+    timeout=timedelta(seconds=20),
+    summary="Read a page of subscriptions",
+)
+"""All subscriptions, ended or not, page by page."""
+
+find_subscriptions = Operation(
+    "billing.find_subscriptions",
+    Keys,
+    Page,
+    dependency=BILLING,
+    effect=Effect.READ,
+    timeout=timedelta(seconds=60),
+    summary="Find the subscriptions {keys}",
+)
+"""Some subscriptions."""
+
+list_accounts = Operation(
+    "billing.list_accounts",
+    Scan,
+    Page,
+    dependency=BILLING,
+    effect=Effect.READ,
+    timeout=timedelta(seconds=20),
+    summary="Read a page of charged accounts",
+)
+"""The subscriptions that have not ended, page by page, by whose they are."""
+
+find_accounts = Operation(
+    "billing.find_accounts",
+    Keys,
+    Page,
+    dependency=BILLING,
+    effect=Effect.READ,
+    timeout=timedelta(seconds=60),
+    summary="Find what {keys} are charged for",
+)
+"""The subscriptions of some accounts that have not ended."""
+
+CHARGED_SUBSCRIPTIONS: Final = Listing(
+    name="subscriptions at the billing provider", pages=list_subscriptions, again=find_subscriptions
+)
+"""State: a `BillingStatus`. Facts: ``subscription_id``, ``account_id`` and ``plan``."""
+
+CHARGED_ACCOUNTS: Final = Listing(name="charged accounts", pages=list_accounts, again=find_accounts)
+"""The same, of those that have not ended, by account."""

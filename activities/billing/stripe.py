@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from types import MappingProxyType
 from typing import Any, Final
 
 import httpx
@@ -19,34 +18,18 @@ from activities.billing.contract import (
     RefundProration,
     Subscription,
 )
+from activities.billing.listed import PAGE, ListedBilling
 from activities.entitlements.contract import Plan
-from activities.stripe import StripeConnector, error_of, is_stored_breakdown
+from activities.stripe import error_of, is_stored_breakdown
 from kit.contract import FailureKind, Token, Undo
 from kit.errors import Refused
 
-PRICES: Final[Mapping[Plan, str]] = MappingProxyType(
-    {Plan.STARTER: "price_starter", Plan.PRO: "price_pro", Plan.ENTERPRISE: "price_enterprise"}
-)
-"""The id of each plan's price in the account."""
-
 _ENDED: Final = "canceled"
 _INVOICE: Final = ("expand[]", "latest_invoice")
-_PAGE: Final = 100
-"""The most objects Stripe puts on one page."""
 
 
-class StripeBilling(StripeConnector):
-    """Reads, cancels and changes subscriptions, and refunds what was paid for unused time.
-
-    Args:
-        http: A client of Stripe; see `StripeConnector`.
-        prices: The id of each plan's price.
-    """
-
-    def __init__(self, http: httpx.AsyncClient, *, prices: Mapping[Plan, str] = PRICES) -> None:
-        super().__init__(http)
-        self._prices = prices
-        self._plans = {price: plan for plan, price in prices.items()}
+class StripeBilling(ListedBilling):
+    """Reads, lists, cancels and changes subscriptions, and refunds what was paid for unused time."""
 
     @billing.read_subscription.action
     async def read_subscription(self, request: ReadSubscription, token: Token) -> Subscription:
@@ -102,7 +85,7 @@ class StripeBilling(StripeConnector):
     @billing.refund_proration.probe
     async def find_refund(self, request: RefundProration, token: Token) -> Refund | None:
         """The refund made under the key, unless it came back."""
-        query = {"payment_intent": request.payment_intent, "limit": _PAGE}
+        query = {"payment_intent": request.payment_intent, "limit": PAGE}
         async for refund in self._pages("/v1/refunds", query):
             if refund["metadata"].get("kit_key") == token.key and refund["status"] not in ("failed", "canceled"):
                 return _refund(refund)

@@ -13,11 +13,15 @@ from kit.contract import (
     Dependency,
     Effect,
     FailureKind,
+    Keys,
+    Listing,
     Model,
     Once,
     Operation,
+    Page,
     RateLimit,
     Retry,
+    Scan,
     not_started,
 )
 
@@ -152,3 +156,28 @@ page_companies = Operation(
     summary="List companies of the CRM",
 )
 """List companies, page by page, for whoever compares systems."""
+
+list_plans = Operation(
+    "crm.list_plans",
+    Scan,
+    Page,
+    dependency=CRM,
+    effect=Effect.READ,
+    timeout=timedelta(seconds=10),
+    summary="Read a page of the CRM's plans",
+)
+"""The plans of all companies that have an account, page by page, by the CRM's ids."""
+
+find_plans = Operation(
+    "crm.find_plans",
+    Keys,
+    Page,
+    dependency=CRM,
+    effect=Effect.READ,
+    timeout=timedelta(seconds=30),
+    summary="Find the CRM's plans of {keys}",
+)
+"""The plans of some accounts' companies."""
+
+CRM_PLANS: Final = Listing(name="plans in the CRM", pages=list_plans, again=find_plans)
+"""State: the plan that the CRM shows, empty where it shows none. Facts: ``company_id``."""

@@ -10,7 +10,7 @@ import httpx
 
 from activities.crm import contract as crm
 from activities.crm.contract import Company, CompanyFields, CompanyPage, PageCompanies, ReadCompany, UpsertCompany
-from kit.contract import FailureKind, Token, Undo
+from kit.contract import FailureKind, Keys, Page, Record, Scan, Token, Undo
 from kit.errors import OperationFailure, Refused
 from kit.worker.connector import Connector
 
@@ -18,6 +18,8 @@ UNIQUE: Final = "account_id"
 """A property of the CRM that is defined as unique: by it every other system knows the company."""
 
 _COMPANIES: Final = "/crm/v3/objects/companies"
+_PAGE: Final = 100
+"""The most objects HubSpot puts on one page."""
 _READ: Final = ",".join((UNIQUE, *CompanyFields.model_fields))
 
 
@@ -55,6 +57,19 @@ class HubSpotCrm(Connector):
             companies=tuple(_company(found["properties"][UNIQUE], found) for found in known),
             after=page.get("paging", {}).get("next", {}).get("after"),
         )
+
+    @crm.list_plans.action
+    async def list_plans(self, request: Scan, token: Token) -> Page:
+        """One page of the companies' plans."""
+        asked = PageCompanies(after=request.after, limit=min(request.limit, _PAGE))
+        page = await self.page_companies(asked, token)
+        return Page(records=tuple(map(_record, page.companies)), next=page.after)
+
+    @crm.find_plans.action
+    async def find_plans(self, request: Keys, token: Token) -> Page:
+        """The plans of some accounts' companies, read by their ids."""
+        found = [await self._read(account_id) for account_id in request.keys]
+        return Page(records=tuple(_record(company) for company in found if company.company_id is not None))
 
     # -- write -----------------------------------------------------------------------------------------------------
 
@@ -119,6 +134,13 @@ class HubSpotCrm(Connector):
         if reply.status_code == httpx.codes.NOT_FOUND:
             return Company(account_id=account_id)
         return _company(account_id, reply.raise_for_status().json())
+
+
+def _record(company: Company) -> Record:
+    """What the CRM shows of a company's plan."""
+    return Record(
+        key=company.account_id, state=company.fields.plan or "", facts={"company_id": company.company_id or ""}
+    )
 
 
 def _company(account_id: str, body: Mapping[str, Any]) -> Company:

@@ -9,7 +9,19 @@ from typing import Annotated, Final
 from pydantic import Field
 
 from activities.payments.contract import Id
-from kit.contract import Dependency, Effect, FailureKind, Model, Once, Operation, Retry
+from kit.contract import (
+    Dependency,
+    Effect,
+    FailureKind,
+    Keys,
+    Listing,
+    Model,
+    Once,
+    Operation,
+    Page,
+    Retry,
+    Scan,
+)
 
 
 class Plan(StrEnum):
@@ -91,3 +103,28 @@ change = Operation(
     summary="Let account {account_id} use plan {plan}",
 )
 """Change an entitlement. Its undo puts the plan back that was there, unless somebody has changed it since."""
+
+list_entitlements = Operation(
+    "entitlements.list_entitlements",
+    Scan,
+    Page,
+    dependency=ENTITLEMENTS,
+    effect=Effect.READ,
+    timeout=timedelta(seconds=20),
+    summary="Read a page of entitlements",
+)
+"""What all accounts may use, page by page, by account."""
+
+find_entitlements = Operation(
+    "entitlements.find_entitlements",
+    Keys,
+    Page,
+    dependency=ENTITLEMENTS,
+    effect=Effect.READ,
+    timeout=timedelta(seconds=30),
+    summary="Find the entitlements of {keys}",
+)
+"""What some accounts may use."""
+
+ALL_ENTITLEMENTS: Final = Listing(name="entitlements", pages=list_entitlements, again=find_entitlements)
+"""State: a `Plan`. Facts: the ``version``."""

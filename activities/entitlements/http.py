@@ -9,13 +9,13 @@ import httpx
 
 from activities.entitlements import contract as entitlements
 from activities.entitlements.contract import ChangeEntitlement, Entitlement, ReadEntitlement
-from kit.contract import FailureKind, Token, Undo
+from kit.contract import FailureKind, Keys, Page, Record, Scan, Token, Undo
 from kit.errors import Refused
 from kit.worker.connector import Connector
 
 
 class HttpEntitlements(Connector):
-    """Reads and changes what accounts may use.
+    """Reads, lists and changes what accounts may use.
 
     Every write names the version it replaces, and leaves the key behind by which it was made: whoever is refused for
     the version can see whether it was itself that changed it.
@@ -59,6 +59,19 @@ class HttpEntitlements(Connector):
         ours = found["changed_by"] == token.key and found["version"] == request.before.version + 1
         return _entitlement(found) if ours else None
 
+    @entitlements.list_entitlements.action
+    async def list_entitlements(self, request: Scan, token: Token) -> Page:
+        """One page of what accounts may use. An account to which nothing was ever written is on none."""
+        query = {"limit": str(request.limit)} | ({} if request.after is None else {"after": request.after})
+        reply = await self._http.get("/v1/entitlements", params=query)
+        page = reply.raise_for_status().json()
+        return Page(records=tuple(map(_record, page["entitlements"])), next=page["next"])
+
+    @entitlements.find_entitlements.action
+    async def find_entitlements(self, request: Keys, token: Token) -> Page:
+        """What some accounts may use; an account that the service does not know may use nothing."""
+        return Page(records=tuple([_record(await self._get(account_id)) for account_id in request.keys]))
+
     async def _get(self, account_id: str) -> dict[str, Any]:
         reply = await self._http.get(_path(account_id))
         found: dict[str, Any] = reply.raise_for_status().json()
@@ -83,3 +96,7 @@ def _path(account_id: str) -> str:
 
 def _entitlement(body: dict[str, Any]) -> Entitlement:
     return Entitlement(account_id=body["account_id"], plan=body["plan"], version=body["version"])
+
+
+def _record(body: dict[str, Any]) -> Record:
+    return Record(key=body["account_id"], state=body["plan"], facts={"version": str(body["version"])})

@@ -16,10 +16,14 @@ from kit.contract import (
     Dependency,
     Effect,
     FailureKind,
+    Keys,
+    Listing,
     Model,
     Once,
     Operation,
+    Page,
     Retry,
+    Scan,
     Transitions,
 )
 
@@ -125,3 +129,28 @@ finish_cancellation = Operation(
     summary="Mark subscription {subscription_id} as ended",
 )
 """From ``cancel_pending`` to ``canceled``, for good."""
+
+list_subscriptions = Operation(
+    "subscriptions.list_subscriptions",
+    Scan,
+    Page,
+    dependency=SUBSCRIPTIONS,
+    effect=Effect.READ,
+    timeout=timedelta(seconds=20),
+    summary="Read a page of subscriptions",
+)
+"""All subscriptions, page by page, by their ids."""
+
+find_subscriptions = Operation(
+    "subscriptions.find_subscriptions",
+    Keys,
+    Page,
+    dependency=SUBSCRIPTIONS,
+    effect=Effect.READ,
+    timeout=timedelta(seconds=20),
+    summary="Find the subscriptions {keys}",
+)
+"""Some subscriptions."""
+
+ALL_SUBSCRIPTIONS: Final = Listing(name="subscriptions", pages=list_subscriptions, again=find_subscriptions)
+"""State: a `SubscriptionStatus`. Facts: ``account_id``, and the ``number`` of the latest cancellation."""

@@ -19,7 +19,7 @@ from activities.subscriptions.contract import (
     SubscriptionStatus,
 )
 from activities.subscriptions.tables import subscriptions
-from kit.contract import FailureKind, Token, Undo
+from kit.contract import FailureKind, Keys, Page, Record, Scan, Token, Undo
 from kit.errors import Refused
 from kit.worker.connector import Connector
 from kit.worker.context import current_call
@@ -28,17 +28,18 @@ if TYPE_CHECKING:
     from kit.ledger import TransactionalLedger
 
 _ROW: Final = select(subscriptions)
+_BY_ID: Final = _ROW.order_by(subscriptions.c.id)
 
 
 class SqlSubscriptions(Connector):
-    """Begins and finishes cancellations; each in one transaction with its ledger row.
+    """Begins and finishes cancellations, each in one transaction with its ledger row, and lists subscriptions.
 
     Args:
         database: The database with the table of `activities.subscriptions.tables` and the ledger's own.
     """
 
     def __init__(self, database: TransactionalLedger) -> None:
-        self.database = database
+        self.database: TransactionalLedger = database
 
     @contract.begin_cancellation.action
     async def begin_cancellation(self, request: BeginCancellation, token: Token, tx: AsyncConnection) -> Begun:
@@ -80,6 +81,26 @@ class SqlSubscriptions(Connector):
             raise _other_cancellation(row, request.number)
         await move(tx, subscriptions, request.subscription_id, SUBSCRIPTION, SubscriptionStatus.CANCELED)
         return Finished(subscription_id=request.subscription_id, status=SubscriptionStatus.CANCELED)
+
+    @contract.list_subscriptions.action
+    async def list_subscriptions(self, request: Scan, token: Token) -> Page:
+        """One page of the subscriptions, by their ids."""
+        query = _BY_ID if request.after is None else _BY_ID.where(subscriptions.c.id > request.after)
+        async with self.database.engine.connect() as connection:
+            rows = (await connection.execute(query.limit(request.limit))).all()
+        return Page(records=tuple(map(_record, rows)), next=rows[-1].id if len(rows) == request.limit else None)
+
+    @contract.find_subscriptions.action
+    async def find_subscriptions(self, request: Keys, token: Token) -> Page:
+        """Some subscriptions."""
+        async with self.database.engine.connect() as connection:
+            rows = (await connection.execute(_BY_ID.where(subscriptions.c.id.in_(request.keys)))).all()
+        return Page(records=tuple(map(_record, rows)))
+
+
+def _record(row: Row[Any]) -> Record:
+    """A subscription; its table does not say since when it stands as it does."""
+    return Record(key=row.id, state=row.status, facts={"account_id": row.account_id, "number": str(row.cancellations)})
 
 
 async def _locked(tx: AsyncConnection, subscription_id: str) -> Row[Any]:

@@ -167,8 +167,9 @@ class Invariant:
         right: The other one.
         check: Says what is wrong with a pair, with the values, or ``None``. It is a pure function, also asked of half a
             pair while pages are read; what it says of the whole pair, read again, counts.
-        effects: Templates of the keys under which runs have the effects it is about, over ``{key}``. While a run that
-            had one of them is open, parked or at work, what differs is not wrong yet.
+        effects: Templates of the keys under which runs have the effects it is about, over ``{key}``; one that ends with
+            ``*`` means every key that begins so. While a run that had one of them is open, parked or at work, what
+            differs is not wrong yet.
         patience: How long the two may differ by right, besides the settle times of both systems.
         repair: What is done without a person; ``None`` when every finding is a task.
         runbook: Where a person finds what to do.

@@ -10,6 +10,7 @@ from temporalio.client import Client, WorkflowExecutionStatus
 
 from kit.ledger.holds import HoldStore
 from kit.ledger.protocol import Ledger
+from kit.ledger.states import Entry
 from kit.worker.effects import describe, quoted
 from kit.workflow.findings import FIND_RUNS_ACTIVITY, FindRuns, RunOfEffect
 from kit.workflow.open_work import FIND_OPEN_ACTIVITY, FindOpen, OpenTask, OpenWork
@@ -19,6 +20,12 @@ from kit.workflow.unwound import unwind_id
 
 UNKNOWN: Final = "unknown"
 """How a run stands that the cluster does not know any more."""
+
+ANY: Final = "*"
+"""At the end of a key it means all keys that begin so."""
+
+MOST_EFFECTS: Final = 100
+"""How many effects whose keys begin alike are looked at: one for each change of one business object."""
 
 MOST_TASKS: Final = 100
 """How many open tasks are listed."""
@@ -36,29 +43,10 @@ def looking(ledgers: Sequence[Ledger], holds: HoldStore | None) -> list[Callable
     async def find_runs(asked: FindRuns) -> list[RunOfEffect]:
         """The run of each key that a ledger knows."""
         found: list[RunOfEffect] = []
-        known: dict[str, tuple[str, bool]] = {}
-        client = activity.client()
+        stands = _Stands(activity.client(), asker=activity.info().workflow_id or "")
         for key in dict.fromkeys(asked.keys):
             for ledger in ledgers:
-                row = await ledger.get(key)
-                if row is None:
-                    continue
-                for saga in row.sagas:
-                    if saga not in known:
-                        known[saga] = await _stands(client, saga)
-                saga = next((saga for saga in row.sagas if known[saga][1]), row.saga)
-                status, is_open = known.get(saga) or await _stands(client, saga)
-                found.append(
-                    RunOfEffect(
-                        key=key,
-                        operation=row.operation,
-                        state=row.state.value,
-                        workflow_id=saga,
-                        status=status,
-                        open=is_open,
-                    )
-                )
-                break
+                found += [await stands.run_of(key, row) for row in await _rows(ledger, key)]
         return found
 
     @activity.defn(name=FIND_OPEN_ACTIVITY)
@@ -77,6 +65,39 @@ def looking(ledgers: Sequence[Ledger], holds: HoldStore | None) -> list[Callable
         return OpenWork(tasks=tuple(found[:MOST_TASKS]), more=len(found) > MOST_TASKS, holds=on)
 
     return [find_runs, find_open_work]
+
+
+async def _rows(ledger: Ledger, key: str) -> list[Entry]:
+    """The rows of a key, or of all keys that begin with it."""
+    if key.endswith(ANY):
+        return await ledger.page(key.removesuffix(ANY), limit=MOST_EFFECTS)
+    row = await ledger.get(key)
+    return [] if row is None else [row]
+
+
+class _Stands:
+    """How runs stand, each looked at once. Whoever asks is at work on nothing: what it repairs, it looks at again."""
+
+    def __init__(self, client: Client, *, asker: str) -> None:
+        self._client = client
+        self._known: dict[str, tuple[str, bool]] = {asker: ("running", False)}
+
+    async def run_of(self, asked: str, row: Entry) -> RunOfEffect:
+        """The run that had an effect: of several that share it one that is open, if there is one."""
+        for saga in (*row.sagas, row.saga):
+            if saga not in self._known:
+                self._known[saga] = await _stands(self._client, saga)
+        saga = next((saga for saga in row.sagas if self._known[saga][1]), row.saga)
+        status, is_open = self._known[saga]
+        return RunOfEffect(
+            asked=asked,
+            key=row.key,
+            operation=row.operation,
+            state=row.state.value,
+            workflow_id=saga,
+            status=status,
+            open=is_open,
+        )
 
 
 async def _stands(client: Client, workflow_id: str) -> tuple[str, bool]:

@@ -27,6 +27,7 @@ class RunOfEffect(Model):
     """Which run had an effect, as the ledger says, and how that run stands, as the cluster says.
 
     Attributes:
+        asked: What was asked for: the key, or what it begins with and ``*``.
         key: The effect's key.
         operation: What it is an effect of.
         state: What the ledger says of it.
@@ -35,6 +36,7 @@ class RunOfEffect(Model):
         open: Whether it, or the unwind of it, is still at work or waits for a person.
     """
 
+    asked: str
     key: str
     operation: str
     state: str
@@ -44,7 +46,7 @@ class RunOfEffect(Model):
 
 
 class FindRuns(Model):
-    """Ask which runs had the effects of some keys."""
+    """Ask which runs had the effects of some keys; one that ends with ``*`` means all that begin so."""
 
     keys: tuple[str, ...]
 

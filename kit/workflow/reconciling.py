@@ -207,7 +207,7 @@ class Reconciliation:
             for rule in rules:
                 if (text := rule.check(pair)) is None:
                     continue
-                had = tuple(runs[effect] for effect in rule.effect_keys(pair.key) if effect in runs)
+                had = tuple(run for effect in rule.effect_keys(pair.key) for run in runs.get(effect, ()))
                 finding = Finding(
                     invariant=rule.name,
                     key=pair.key,
@@ -223,12 +223,15 @@ class Reconciliation:
                 found.append((finding, _changed_at(pair, first[pair.key]) + rule.settle))
         return found
 
-    async def _runs(self, keys: Sequence[str]) -> dict[str, RunOfEffect]:
+    async def _runs(self, keys: Sequence[str]) -> dict[str, list[RunOfEffect]]:
         """The runs that had the effects of some keys."""
         if not keys:
             return {}
         found: list[RunOfEffect] = await start_find_runs(FindRuns(keys=tuple(keys)), budget=BUDGET)
-        return {run.key: run for run in found}
+        runs: dict[str, list[RunOfEffect]] = {}
+        for run in found:
+            runs.setdefault(run.asked, []).append(run)
+        return runs
 
     # -- repairing -------------------------------------------------------------------------------------------------
 

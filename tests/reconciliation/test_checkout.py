@@ -7,7 +7,7 @@ import pytest
 from activities.orders.contract import OrderStatus
 from kit.workflow import Standing
 from tests.reconciliation.estate import AMOUNT, Estate
-from workflows.reconciliation import CAPTURED_HAS_ORDER, ORDER_IS_PAID
+from workflows.invariants.checkout import CAPTURED_HAS_ORDER, ORDER_IS_PAID
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.slow]
 

@@ -13,7 +13,8 @@ from temporal.app import WORKFLOWS
 from tests.harness import Running
 from tests.reconciliation.estate import Estate
 from tests.worlds.checkout import CHECKOUT
-from workflows.reconciliation import CAPTURED_HAS_ORDER, INVARIANTS, ORDER_IS_PAID, Reconcile
+from workflows.invariants.checkout import CAPTURED_HAS_ORDER, ORDER_IS_PAID
+from workflows.reconciliation import INVARIANTS, Reconcile
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.slow]
 

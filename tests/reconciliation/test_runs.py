@@ -15,7 +15,8 @@ from kit.workflow import Choice, Decision, ReconciliationReport, ReconciliationR
 from kit.workflow.reporting import markdown
 from tests.reconciliation.estate import AMOUNT, Estate
 from tests.reconciliation.pay import Pay
-from workflows.reconciliation import CAPTURED_HAS_ORDER, ORDER_IS_PAID, RECEIPT_HAS_ORDER, Reconcile
+from workflows.invariants.checkout import CAPTURED_HAS_ORDER, ORDER_IS_PAID, RECEIPT_HAS_ORDER
+from workflows.reconciliation import Reconcile
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.slow]
 

@@ -36,7 +36,7 @@ from kit.testing.world import Invariant, Subject, World
 from kit.worker import Call, Connector, http_client
 from kit.workflow import Task
 from workflows.checkout import Checkout, CheckoutRequest
-from workflows.reconciliation import CAPTURED_HAS_ORDER, ORDER_IS_PAID, RECEIPT_HAS_ORDER
+from workflows.invariants.checkout import CAPTURED_HAS_ORDER, ORDER_IS_PAID, RECEIPT_HAS_ORDER
 
 ORDER: Final = "ORDER-1"
 CART: Final = "CART-1"

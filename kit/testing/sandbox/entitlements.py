@@ -4,6 +4,7 @@ Every write names the version that it replaces (RFC 9110, section 13.1.1, `If-Ma
 what arrives twice, or late, finds another version and changes nothing.
 
     GET /v1/entitlements/{account_id}  200 {account_id, plan, version, changed_by}; version 0 when nothing was written
+    GET /v1/entitlements               ?limit=&after= -> 200 {entitlements, next}: those ever written, by account
     PUT /v1/entitlements/{account_id}  {plan, changed_by}, If-Match: "<version>" -> 200; 412; 428 without If-Match
 
 The reference of every effect is the account id. A write stands until the next one.
@@ -24,7 +25,8 @@ from kit.testing.sandbox.http import caller_of, response
 from kit.testing.sandbox.records import EffectKind
 
 PLANS: Final = ("none", "starter", "pro", "enterprise")
-_PATH: Final = "/v1/entitlements/{account_id:path}"
+_LIST: Final = "/v1/entitlements"
+_PATH: Final = f"{_LIST}/{{account_id:path}}"
 _TAG: Final = re.compile(r'"(\d+)"')
 
 
@@ -61,7 +63,22 @@ class Entitlements:
 
     def routes(self) -> list[Route]:
         """The provider's endpoints."""
-        return [Route(_PATH, self._get, methods=["GET"]), Route(_PATH, self._put, methods=["PUT"])]
+        return [
+            Route(_LIST, self._list, methods=["GET"]),
+            Route(_PATH, self._get, methods=["GET"]),
+            Route(_PATH, self._put, methods=["PUT"]),
+        ]
+
+    async def _list(self, http: HttpRequest) -> Response:
+        after, limit = http.query_params.get("after", ""), int(http.query_params.get("limit", "100"))
+        request = Request(Operation.READ_ENTITLEMENT, http.method, http.url.path, "", caller_of(http))
+
+        def execute() -> Reply:
+            accounts = sorted(account for account in self.accounts if account > after)
+            found = [dict(self.accounts[account]) for account in accounts[:limit]]
+            return Reply(200, {"entitlements": found, "next": accounts[limit - 1] if len(accounts) > limit else None})
+
+        return await self._serve(request, execute)
 
     async def _get(self, http: HttpRequest) -> Response:
         account = http.path_params["account_id"]
