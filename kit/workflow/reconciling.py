@@ -106,6 +106,8 @@ class Reconciliation:
             progress.pair += 1
             progress.comparison, progress.suspects = Comparison(), {}
             self._show()
+        for rule in self.invariants:
+            await self._conclude(rule)
         progress.report.ended_at = workflow.now()
         self._tell()
         return progress.report
@@ -126,8 +128,7 @@ class Reconciliation:
             mine = [finding for finding in found if finding.invariant == rule.name]
             if self.request.repair:
                 mine = await self._repair(rule, mine)
-                await self._ask_person(rule, mine)
-            self._keep(rule, mine)
+            self.progress.report.findings.extend(mine)
 
     # -- reading ---------------------------------------------------------------------------------------------------
 
@@ -187,11 +188,10 @@ class Reconciliation:
                         due[finding.key] = max(settled_at, due.get(finding.key, settled_at))
                         if last:
                             finding.standing, finding.reason = Standing.IN_FLIGHT, "it changes faster than it settles"
-            if not due:
+            if not due or last:
                 break
             waiting = {key: keys[key] for key in due}
-            if not last:
-                await workflow.sleep(max(due.values()) - workflow.now())
+            await workflow.sleep(max(max(due.values()) - workflow.now(), timedelta(0)))
         return list(found.values())
 
     async def _look_at(
@@ -354,10 +354,13 @@ class Reconciliation:
             if each.invariant in asked:
                 each.unchecked = why
 
-    def _keep(self, rule: Invariant, found: Sequence[Finding]) -> None:
-        """Put findings into the report, and count them."""
+    async def _conclude(self, rule: Invariant) -> None:
+        """Ask about what is left of an invariant's findings, and count them all."""
         report = self.progress.report
         entry = next(each for each in report.invariants if each.invariant == rule.name)
+        found = [finding for finding in report.findings if finding.invariant == rule.name]
+        if self.request.repair and entry.unchecked is None:
+            await self._ask_person(rule, found)
         for finding in found:
             entry.findings[finding.standing] = entry.findings.get(finding.standing, 0) + 1
             count(
@@ -376,7 +379,6 @@ class Reconciliation:
                 standing=finding.standing.value,
                 reason=finding.reason,
             )
-        report.findings.extend(found)
 
     def _tell(self) -> None:
         """Say how it ended."""

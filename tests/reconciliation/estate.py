@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,12 +15,19 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from temporalio.client import WorkflowHandle
 from temporalio.testing import WorkflowEnvironment
 
+from activities.billing.stripe import StripeBilling
+from activities.crm.hubspot import HubSpotCrm
 from activities.email.outbox import LedgerOutbox
+from activities.entitlements.http import HttpEntitlements
 from activities.orders.contract import OrderStatus
 from activities.orders.sql import SqlOrders
 from activities.orders.tables import create_tables, orders
 from activities.payments.stripe import StripePayments
-from kit.ledger import MemoryLedger, TransactionalLedger
+from activities.subscriptions.contract import SubscriptionStatus
+from activities.subscriptions.sql import SqlSubscriptions
+from activities.subscriptions.tables import add_subscription, subscriptions
+from activities.subscriptions.tables import create_tables as create_subscriptions
+from kit.ledger import ClaimAction, Complete, Entry, MemoryLedger, State, TransactionalLedger
 from kit.testing.sandbox import SandboxApp
 from kit.worker import Connector, ReliabilityPlugin, http_client
 from kit.workflow import ReconciliationReport, ReconciliationRequest
@@ -74,16 +82,26 @@ class Estate:
             engine = create_async_engine(f"sqlite+aiosqlite:///{folder / 'shop.db'}")
             stack.push_async_callback(engine.dispose)
             await create_tables(engine)
+            await create_subscriptions(engine)
             database = TransactionalLedger(engine)
             await database.create_schema()
-            stripe = await stack.enter_async_context(
-                http_client(
-                    "http://stripe.test",
-                    transport=street,
-                    headers={"Authorization": "Bearer sk_test_sandbox"},
+
+            async def client(credentials: str) -> httpx.AsyncClient:
+                headers = {"Authorization": f"Bearer {credentials}"}
+                return await stack.enter_async_context(
+                    http_client("http://sandbox.test", transport=street, headers=headers)
                 )
+
+            stripe = await client("sk_test_sandbox")
+            connectors = (
+                StripePayments(stripe),
+                StripeBilling(stripe),
+                SqlOrders(database),
+                SqlSubscriptions(database),
+                LedgerOutbox(ledger),
+                HubSpotCrm(await client("pat-sandbox")),
+                HttpEntitlements(await client("none")),
             )
-            connectors = (StripePayments(stripe), SqlOrders(database), LedgerOutbox(ledger))
             yield cls(server, app, street, engine, database, connectors, ledger, cached)
 
     @property
@@ -154,6 +172,35 @@ class Estate:
             headers = {"Authorization": "Bearer sk_test_sandbox"}
             reply = await http.post("/v1/payment_intents", data=form, headers=headers)
         return str(reply.raise_for_status().json()["id"])
+
+    async def ended_subscription(self, subscription_id: str, *, account_id: str) -> None:
+        """Put a subscription into the shop's database that has ended there."""
+        await add_subscription(self.engine, subscription_id, account_id=account_id, email="ann@example.com")
+        async with self.engine.begin() as tx:
+            row = update(subscriptions).where(subscriptions.c.id == subscription_id)
+            await tx.execute(row.values(status=SubscriptionStatus.CANCELED, cancellations=1))
+
+    async def receipt(self, order_id: str) -> None:
+        """Write into the effect ledger that a receipt was sent, as its attempt would have."""
+        now = datetime.now(UTC) - timedelta(hours=1)
+        entry = Entry(
+            key=f"receipt:{order_id}",
+            fingerprint="receipt",
+            operation="email.send_receipt",
+            version=1,
+            state=State.CLAIMED,
+            saga=f"checkout-{order_id}",
+            run_id="gone",
+            step=1,
+            correlation_id="c",
+            request=b"{}",
+            owner="one",
+            lease_until=now,
+            first_claimed_at=now,
+            updated_at=now,
+        )
+        await self.ledger.apply(ClaimAction(entry=entry, now=now))
+        await self.ledger.apply(Complete(key=entry.key, owner="one", result=b'{"message_id": "1"}', now=now))
 
     def left(self, order_id: str) -> int:
         """What was taken for an order and not given back, by the provider's own record."""
