@@ -40,6 +40,8 @@ async def open_incident(operating: Operating, request: IncidentRequest) -> Incid
         IncidentRefused: One of this title is open.
     """
     incident_id = incident_of(request.title)
+    if not request.service:
+        request = request.model_copy(update={"service": operating.task_queue})
     for hold in _holds(request, incident_id):
         await hold_on(store_of(operating), hold)
     try:

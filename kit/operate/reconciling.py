@@ -61,7 +61,7 @@ async def start_reconciliation(
     kind = type_of(reconciliation)
     return await operating.client.start_workflow(
         kind,
-        request,
+        _of(operating, request),
         id=f"reconcile-{kind}-{uuid.uuid4().hex[:12]}",
         task_queue=operating.task_queue,
         result_type=ReconciliationReport,
@@ -96,7 +96,7 @@ async def schedule_reconciliation(
         raise DefinitionError(f"schedule {schedule_id!r}", rule=f"every={every!r} is not positive", fix="use e.g. 15m")
     schedule = Schedule(
         action=ScheduleActionStartWorkflow(
-            type_of(reconciliation), request, id=schedule_id, task_queue=operating.task_queue
+            type_of(reconciliation), _of(operating, request), id=schedule_id, task_queue=operating.task_queue
         ),
         spec=ScheduleSpec(intervals=[ScheduleIntervalSpec(every=every)]),
         policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.SKIP),
@@ -110,3 +110,8 @@ async def schedule_reconciliation(
 
         await handle.update(replaced)
     return schedule_id
+
+
+def _of(operating: Operating, request: ReconciliationRequest) -> ReconciliationRequest:
+    """A request of this service."""
+    return request if request.service else request.model_copy(update={"service": operating.task_queue})

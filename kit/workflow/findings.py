@@ -27,22 +27,22 @@ class RunOfEffect(Model):
     """Which run had an effect, as the ledger says, and how that run stands, as the cluster says.
 
     Attributes:
-        asked: What was asked for: the key, or what it begins with and ``*``.
         key: The effect's key.
         operation: What it is an effect of.
         state: What the ledger says of it.
         workflow_id: The run that had it.
         status: How the run stands: ``running``, how it was closed, or ``unknown`` where the cluster has forgotten it.
         open: Whether it, or the unwind of it, is still at work or waits for a person.
+        asked: What was asked for: the key, or what it begins with and ``*``.
     """
 
-    asked: str
     key: str
     operation: str
     state: str
     workflow_id: str
     status: str
     open: bool
+    asked: str = ""
 
 
 class FindRuns(Model):

@@ -77,6 +77,7 @@ class IncidentRequest(Model):
         reconciliation: Workflow type of the reconciliation that repairs and verifies.
         invariants: Those that must hold at its end; empty for all that the reconciliation checks.
         holds: The holds that it relies on, as ``scope:name``.
+        service: As in `ReconciliationRequest`.
     """
 
     title: str = Field(min_length=1)
@@ -85,6 +86,7 @@ class IncidentRequest(Model):
     reconciliation: str
     invariants: tuple[str, ...] = ()
     holds: tuple[str, ...] = ()
+    service: str = ""
 
 
 class Word(Model):
@@ -235,7 +237,13 @@ class IncidentWorkflow:
         try:
             report: ReconciliationReport = await workflow.execute_child_workflow(
                 request.reconciliation,
-                ReconciliationRequest(invariants=request.invariants, repair=repair, who=word.who, why=word.why),
+                ReconciliationRequest(
+                    invariants=request.invariants,
+                    repair=repair,
+                    who=word.who,
+                    why=word.why,
+                    service=request.service,
+                ),
                 id=f"{self._record.id}-{workflow.info().run_id[:8]}-{self._runs}",
                 result_type=ReconciliationReport,
                 static_summary=f"{'Reconcile' if repair else 'Verify'} for {self._record.id}",

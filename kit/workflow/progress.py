@@ -42,6 +42,8 @@ class ReconciliationRequest(Model):
         page_size: How many records it asks for at once.
         who: Who wants it.
         why: And why.
+        service: Whose systems they are, where several services share a namespace: its task queue. There is one open
+            question for each invariant of a service.
         progress: Set by a run that continues as new; not by anybody else.
     """
 
@@ -52,4 +54,5 @@ class ReconciliationRequest(Model):
     page_size: int = Field(default=100, gt=0, le=1000)
     who: str = Field(default="schedule", min_length=1)
     why: str = Field(default="scheduled", min_length=1)
+    service: str = ""
     progress: Progress | None = None

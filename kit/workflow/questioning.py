@@ -38,6 +38,7 @@ class FindingsRequest(Model):
         findings: What was found, with the evidence.
         repairs: How many of them a rule could repair, and did not, because they are too many.
         reconciliation: Workflow type of the reconciliation that can.
+        service: As in `ReconciliationRequest`.
     """
 
     invariant: str
@@ -47,6 +48,7 @@ class FindingsRequest(Model):
     findings: tuple[Finding, ...]
     repairs: int = 0
     reconciliation: str
+    service: str = ""
 
 
 class FindingsClosed(BaseModel):
@@ -94,7 +96,11 @@ class FindingsWorkflow(SagaWorkflow, owner="the owner of the invariant"):
         repair = await workflow.start_child_workflow(
             request.reconciliation,
             ReconciliationRequest(
-                invariants=(request.invariant,), at_most=len(self._findings), who=decision.who, why=decision.why
+                invariants=(request.invariant,),
+                at_most=len(self._findings),
+                who=decision.who,
+                why=decision.why,
+                service=request.service,
             ),
             id=f"{workflow.info().workflow_id}-{workflow.info().run_id}",
             parent_close_policy=workflow.ParentClosePolicy.ABANDON,
@@ -149,12 +155,12 @@ class FindingsWorkflow(SagaWorkflow, owner="the owner of the invariant"):
         return list(self._findings.values())
 
 
-def findings_id(reconciliation: str, invariant: str) -> str:
-    """The workflow id of the question about one invariant: there is at most one open."""
-    return f"findings-{reconciliation}-{re.sub(r'[^a-z0-9]+', '-', invariant.lower()).strip('-')}"
+def findings_id(service: str, invariant: str) -> str:
+    """The workflow id of the question about one invariant of one service: there is at most one open."""
+    return f"findings-{service}-{re.sub(r'[^a-z0-9]+', '-', invariant.lower()).strip('-')}"
 
 
-async def put(rule: Invariant, findings: list[Finding], *, repairs: int) -> str:
+async def put(rule: Invariant, findings: list[Finding], *, repairs: int, service: str) -> str:
     """Ask about findings: by a new question, or by the one that is open. Returns its workflow id."""
     reconciliation = workflow.info().workflow_type
     request = FindingsRequest(
@@ -165,8 +171,9 @@ async def put(rule: Invariant, findings: list[Finding], *, repairs: int) -> str:
         findings=tuple(findings),
         repairs=repairs,
         reconciliation=reconciliation,
+        service=service,
     )
-    workflow_id = findings_id(reconciliation, rule.name)
+    workflow_id = findings_id(service or reconciliation, rule.name)
     while True:
         try:
             await workflow.start_child_workflow(
@@ -183,9 +190,9 @@ async def put(rule: Invariant, findings: list[Finding], *, repairs: int) -> str:
         return workflow_id
 
 
-async def withdraw(rule: Invariant) -> None:
+async def withdraw(rule: Invariant, *, service: str) -> None:
     """Close the question about an invariant that holds again, if there is one."""
-    await _signal(findings_id(workflow.info().workflow_type, rule.name), GONE_SIGNAL)
+    await _signal(findings_id(service or workflow.info().workflow_type, rule.name), GONE_SIGNAL)
 
 
 async def _signal(workflow_id: str, name: str, *arguments: Any) -> bool:

@@ -299,12 +299,12 @@ class Reconciliation:
         standing = [finding for finding in found if finding.standing is Standing.FOUND]
         if not standing:
             if all(finding.standing is Standing.REPAIRED for finding in found):
-                await withdraw(rule)
+                await withdraw(rule, service=self.request.service)
             return
         untried = sum(finding.repair is None and _repair_of(rule, finding.pair) is not None for finding in standing)
         for finding in standing:
             finding.standing = Standing.ASKED
-        task = await put(rule, standing, repairs=untried)
+        task = await put(rule, standing, repairs=untried, service=self.request.service)
         for finding in standing:
             finding.task = task
 

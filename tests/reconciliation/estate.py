@@ -134,7 +134,11 @@ class Estate:
 
     async def begin(self, worker: Running, *, id: str | None = None, **asked: Any) -> WorkflowHandle[Any, Any]:
         """Start a reconciliation."""
-        return await worker.start(Reconcile.run, ReconciliationRequest(**{"calls_a_minute": 60_000, **asked}), id=id)
+        return await worker.start(
+            Reconcile.run,
+            ReconciliationRequest(**{"calls_a_minute": 60_000, "service": worker.task_queue, **asked}),
+            id=id,
+        )
 
     # -- what stands in the systems --------------------------------------------------------------------------------
 

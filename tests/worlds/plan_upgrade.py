@@ -12,7 +12,8 @@ from typing import Any, Final
 
 import httpx
 
-from activities.billing.stripe import PRICES, StripeBilling
+from activities.billing.listed import PRICES
+from activities.billing.stripe import StripeBilling
 from activities.crm.hubspot import HubSpotCrm
 from activities.email.contract import Notice, Sent, send_notice
 from activities.email.smtp import SmtpEmail
