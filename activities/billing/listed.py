@@ -45,14 +45,8 @@ class ListedBilling(StripeConnector):
     @billing.find_subscriptions.action
     async def find_subscriptions(self, request: Keys, token: Token) -> Page:
         """Some subscriptions; each is shown after its end, too."""
-        found = []
-        for subscription_id in request.keys:
-            try:
-                found.append(await self._get(f"{_PATH}/{subscription_id}"))
-            except httpx.HTTPStatusError as error:
-                if error_of(error).get("code") != "resource_missing":
-                    raise
-        return Page(records=self._records(found, by="id"))
+        found = [await self._find(subscription_id) for subscription_id in request.keys]
+        return Page(records=self._records((each for each in found if each is not None), by="id"))
 
     @billing.list_accounts.action
     async def list_accounts(self, request: Scan, token: Token) -> Page:
@@ -74,6 +68,15 @@ class ListedBilling(StripeConnector):
         return Page(
             records=self._records(page["data"], by=by), next=page["data"][-1]["id"] if page["has_more"] else None
         )
+
+    async def _find(self, subscription_id: str) -> Mapping[str, Any] | None:
+        try:
+            found: Mapping[str, Any] = await self._get(f"{_PATH}/{subscription_id}")
+        except httpx.HTTPStatusError as error:
+            if error_of(error).get("code") != "resource_missing":
+                raise
+            return None
+        return found
 
     def _records(self, found: Iterable[Mapping[str, Any]], *, by: str) -> tuple[Record, ...]:
         records = []
