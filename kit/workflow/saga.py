@@ -84,7 +84,8 @@ class SagaWorkflow:
 
     How a run ends: it returns (completed); fails with ``SagaCompensated`` (nothing is left) or ``SagaResidue`` (a
     person left an effect in place), details `RunSummary`; is cancelled (nothing is left); or waits for a person
-    (parked). Not guaranteed: anything for a run that is terminated or times out, for no code of it runs again.
+    (parked). Not guaranteed: anything by a run that is terminated or times out, for no code of it runs again; what it
+    has done can be unwound (`kit.workflow.unwind`).
 
     Raises:
         DefinitionError: When the class is built and breaks a rule; see `kit.workflow.definition`.
