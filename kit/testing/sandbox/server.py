@@ -5,6 +5,7 @@ import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from starlette.requests import ClientDisconnect
@@ -16,6 +17,7 @@ from uvicorn.server import ServerState
 from kit.testing.sandbox.app import WEBHOOK_SECRET, SandboxApp
 from kit.testing.sandbox.control import SandboxControl
 from kit.testing.sandbox.exchange import ConnectionDropped, Sleep
+from kit.testing.sandbox.records import utc_now
 from kit.testing.sandbox.smtp import SmtpProtocol
 from kit.testing.sandbox.webhooks import FULFILMENT_PATH
 
@@ -80,16 +82,17 @@ class Sandbox:
         smtp_port: int = 0,
         webhook_secret: str = WEBHOOK_SECRET,
         sleep: Sleep = asyncio.sleep,
+        now: Callable[[], datetime] = utc_now,
     ) -> "AsyncIterator[Sandbox]":
         """Run the providers in the current event loop until the block is left; port 0 takes a free one.
 
-        `sleep` is what the fault `delay` waits with. No signal handler is installed. Leaving the block cuts
-        open connections and calls being served.
+        `sleep` is what the fault `delay` waits with, `now` the clock of the providers. No signal handler is
+        installed. Leaving the block cuts open connections and calls being served.
 
         Raises:
             OSError: A port is taken.
         """
-        app = SandboxApp(webhook_secret=webhook_secret, sleep=sleep)
+        app = SandboxApp(webhook_secret=webhook_secret, sleep=sleep, now=now)
         async with AsyncExitStack() as stack:
             http_port = await stack.enter_async_context(_http_server(app, host, port))
             mail_port = await stack.enter_async_context(_smtp_server(app, host, smtp_port))

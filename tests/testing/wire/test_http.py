@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from functools import partial
 
 import pytest
@@ -13,6 +14,7 @@ from kit.contract import FailureKind, Outcome
 from kit.ledger import State
 from kit.testing.faults import FaultKind
 from kit.testing.wire import WorkerLost
+from kit.testing.wire.carrying import EPOCH
 from tests.testing.wire.bench import AUTHORIZE, RESERVE, bench
 from tests.worker.world import Failure, clock
 
@@ -167,6 +169,19 @@ async def test_an_undo_waits_for_a_late_request() -> None:
 
     assert happened is True
     assert await shop.live() == []
+
+
+async def test_what_lands_late_is_known_to_have_landed_when_it_did() -> None:
+    """The world notices only at its next request; its systems write down the instant until which it was on its way."""
+    shop = await bench("inventory.reserve#1:late_after_undo")
+    await shop.act(reserve, RESERVE)
+    await asyncio.sleep(600)
+
+    await shop.act(reserve, RESERVE)
+
+    (landed,) = shop.world.app.exchange.journal.effects()
+    assert landed.at == EPOCH + timedelta(seconds=9 + 2)
+    assert shop.wire.time() == EPOCH + timedelta(seconds=clock())
 
 
 async def test_what_is_late_lands_before_people_repair() -> None:

@@ -1,0 +1,1 @@
+"""The plan upgrade on the real server."""
