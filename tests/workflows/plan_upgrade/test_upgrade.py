@@ -144,12 +144,12 @@ async def test_what_somebody_has_written_since_is_not_taken_back(firm: Firm) -> 
 async def test_an_undo_that_fails_in_passing_is_repeated(firm: Firm) -> None:
     """Outages on the way back cost attempts and nothing else."""
     await firm.fault(Operation.CHANGE_ENTITLEMENT, FaultKind.REFUSE)
-    await firm.fault(Operation.UPDATE_TICKET, FaultKind.UNAVAILABLE, times=12)
+    await firm.fault(Operation.UPDATE_TICKET, FaultKind.UNAVAILABLE, times=4)
 
     story = await firm.upgrade()
 
     await assert_untouched(firm, story)
-    assert firm.calls(Operation.UPDATE_TICKET) == 13
+    assert firm.calls(Operation.UPDATE_TICKET) == 5
 
 
 async def test_a_notice_that_may_have_left_asks_a_person_and_undoes_nothing(firm: Firm) -> None:
