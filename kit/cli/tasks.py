@@ -75,9 +75,7 @@ async def list_tasks(
     elif groups:
         telling.table(telling.GROUP_HEAD, [telling.group_row(group, now) for group in grouped(found)])
     else:
-        telling.table(
-            ("WORKFLOW", "TASK", "ASKED", "DUE", "OWNER", "FINGERPRINT"), [telling.row(task, now) for task in found]
-        )
+        telling.table(telling.TASK_HEAD, [telling.row(task, now) for task in found])
     return 0
 
 
