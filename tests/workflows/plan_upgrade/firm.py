@@ -17,7 +17,8 @@ import httpx
 from temporalio.client import WorkflowFailureError, WorkflowHandle
 from temporalio.testing import WorkflowEnvironment
 
-from activities.billing.stripe import PRICES, StripeBilling
+from activities.billing.listed import PRICES
+from activities.billing.stripe import StripeBilling
 from activities.crm.hubspot import HubSpotCrm
 from activities.email.smtp import SmtpEmail
 from activities.entitlements.contract import Plan
