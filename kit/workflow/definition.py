@@ -13,6 +13,7 @@ import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from string import Formatter
 from typing import Any, Final, get_type_hints
 
 from pydantic import BaseModel
@@ -77,7 +78,10 @@ class SagaDefinition:
         """Whose run a request asks for; empty for nobody's, and where the request cannot be read."""
         if not isinstance(request, BaseModel):
             return ""
-        return self.tenant.format_map({name: getattr(request, name) for name in type(request).model_fields})
+        return "".join(
+            literal + ("" if name is None or (value := getattr(request, name, None)) is None else str(value))
+            for literal, name, _, _ in Formatter().parse(self.tenant)
+        )
 
 
 def result_of(cls: type) -> Any:
@@ -161,7 +165,7 @@ def check_tenant(definition: SagaDefinition, run: Callable[..., Any]) -> None:
     except NameError:  # Temporal says so, with more to say about it
         return
     known = request.model_fields if isinstance(request, type) and issubclass(request, BaseModel) else {}
-    unknown = [name for name in wanted if name.split(".")[0] not in known]
+    unknown = [name for name in wanted if name not in known]
     if unknown:
         raise DefinitionError(
             f"saga {definition.name!r}",

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from kit import DefinitionError, Once, Operation, SagaWorkflow
+from kit import DefinitionError, Model, Once, Operation, SagaWorkflow
 from kit.workflow import Phase
 from tests.workflow.world import Ask, car, card, flight, hotel, letter, mail, operation
 
@@ -229,3 +229,42 @@ def line_of(code: str) -> int:
     """The line of this file that holds some code."""
     with open(__file__, encoding="utf-8") as source:  # noqa: PTH123 - one line is all it takes
         return next(number for number, line in enumerate(source, start=1) if line.strip() == code)
+
+
+class Sale(Model):
+    """Who sells, for whom."""
+
+    shop: str
+    merchant: str | None = None
+
+
+def _selling(tenant: str) -> type[SagaWorkflow]:
+    class Selling(SagaWorkflow, owner="team", tenant=tenant):
+        async def run(self, sale: Sale) -> None:
+            await self.step(flight, Ask(id=sale.shop))
+
+    return Selling
+
+
+@pytest.mark.parametrize(
+    ("tenant", "request_", "whose"),
+    [
+        ("{merchant}", Sale(shop="s", merchant="acme"), "acme"),
+        ("{merchant}", Sale(shop="s"), ""),
+        ("{shop}/{merchant}", Sale(shop="s", merchant="acme"), "s/acme"),
+        ("", Sale(shop="s", merchant="acme"), ""),
+        ("{merchant}", {"shop": "s", "merchant": "acme"}, ""),
+    ],
+)
+def test_a_tenant_is_read_from_the_request(tenant: str, request_: object, whose: str) -> None:
+    """A field without a value, and a request that is no model, belong to nobody: a hold on a tenant passes them by."""
+    assert _selling(tenant).__saga__.tenant_of(request_) == whose
+
+
+@pytest.mark.parametrize("field", ["merchant_id", "merchant.id"])
+def test_a_tenant_must_be_in_the_request(field: str) -> None:
+    """A field that the request does not have would fail every run, or let every hold pass by."""
+    assert message(lambda: _selling(f"{{{field}}}")) == (
+        f"saga 'Selling': its tenant '{{{field}}}' uses '{field}', which its request does not have. "
+        "Fix: use the fields of what run takes: merchant, shop."
+    )
