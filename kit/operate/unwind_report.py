@@ -12,6 +12,7 @@ from kit.workflow.unwound import Effects, RecordedEffect, unwind_id
 
 UNDO = "undo"
 ASK = "ask"
+SEAL = "seal"
 GIVE_UP = "give up"
 KEPT = "kept"
 CANNOT = "cannot"
@@ -26,6 +27,8 @@ def verb_of(effect: RecordedEffect) -> str:
         return CANNOT
     if effect.shared_with:
         return GIVE_UP
+    if effect.state == "refused":
+        return SEAL
     return UNDO if effect.effect is not None and effect.effect.undoable else ASK
 
 
@@ -38,6 +41,8 @@ def words_of(effect: RecordedEffect) -> str:
             return f"left: {effect.problem}"
         case "give up":
             return f"gives up its share; stays for {', '.join(effect.shared_with)}"
+        case "seal":
+            return "did not happen; its key is closed to late attempts"
         case "ask":
             why = effect.effect.name if effect.effect else "unknown"
             before = "; what came before it waits for the answer" if effect.final else ""
@@ -78,7 +83,7 @@ def total(plans: Sequence[Plan]) -> str:
     verbs = Counter(verb_of(each) for plan in going for each in all_effects(plan.effects))
     refused = len(plans) - len(going)
     parts = [f"{verbs[UNDO]} effects would be undone", f"{verbs[ASK]} put to a person"]
-    parts += [f"{verbs[verb]} {verb}" for verb in (GIVE_UP, KEPT, CANNOT) if verbs[verb]]
+    parts += [f"{verbs[verb]} {verb}" for verb in (GIVE_UP, SEAL, KEPT, CANNOT) if verbs[verb]]
     return f"{len(plans)} runs: {', '.join(parts)}" + (f"; {refused} runs refused" if refused else "")
 
 
