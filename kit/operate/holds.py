@@ -60,7 +60,7 @@ async def hold_on(store: HoldStore, hold: Hold) -> None:
         LedgerUnavailable: The store did not answer; repeating it is safe.
     """
     await store.switch_on(hold)
-    _log.warning(Event.HOLD_SWITCHED, on=True, scope=hold.scope.value, held=hold.name, who=hold.who, reason=hold.reason)
+    _log.info(Event.HOLD_SWITCHED, on=True, scope=hold.scope.value, held=hold.name, who=hold.who, reason=hold.reason)
 
 
 async def hold_off(store: HoldStore, scope: HoldScope, name: str, *, who: str, reason: str) -> Hold | None:
@@ -71,7 +71,7 @@ async def hold_off(store: HoldStore, scope: HoldScope, name: str, *, who: str, r
     """
     hold = await store.switch_off(scope, name, who=who, reason=reason, at=datetime.now(UTC))
     if hold is not None:
-        _log.warning(Event.HOLD_SWITCHED, on=False, scope=scope.value, held=name, who=who, reason=reason)
+        _log.info(Event.HOLD_SWITCHED, on=False, scope=scope.value, held=name, who=who, reason=reason)
     return hold
 
 

@@ -55,6 +55,7 @@ async def test_checkout_is_accepted_while_the_irreversible_is_on_hold(shop: Shop
     await assert_truth(shop, story)
 
 
+@pytest.mark.parametrize("cached", [True], indirect=True)  # replays of its steps are tested above
 async def test_checkout_is_accepted_before_anything_has_happened(shop: Shop) -> None:
     """With the payment provider on hold the intent is durable: nothing is charged, and all of it follows later."""
     async with shop.worker() as worker:
@@ -72,6 +73,7 @@ async def test_checkout_is_accepted_before_anything_has_happened(shop: Shop) -> 
     await assert_truth(shop, story)
 
 
+@pytest.mark.parametrize("cached", [True], indirect=True)  # replays of its steps are tested above
 async def test_checkout_without_a_hold_is_completed(shop: Shop) -> None:
     """The caller of a run that ends in time has its result, and the run has no event for it."""
     async with shop.worker() as worker:
