@@ -27,7 +27,7 @@ from activities.subscriptions.contract import SubscriptionStatus
 from activities.subscriptions.sql import SqlSubscriptions
 from activities.subscriptions.tables import add_subscription, subscriptions
 from activities.subscriptions.tables import create_tables as create_subscriptions
-from kit.ledger import ClaimAction, Complete, Entry, MemoryLedger, State, TransactionalLedger
+from kit.ledger import ClaimAction, Complete, Entry, Ledger, MemoryLedger, State, TransactionalLedger
 from kit.testing.sandbox import SandboxApp
 from kit.worker import Connector, ReliabilityPlugin, http_client
 from kit.workflow import ReconciliationReport, ReconciliationRequest
@@ -68,16 +68,18 @@ class Estate:
     engine: AsyncEngine
     database: TransactionalLedger
     connectors: Sequence[Connector]
-    ledger: MemoryLedger = field(default_factory=MemoryLedger)
+    ledger: Ledger = field(default_factory=MemoryLedger)
     cached: bool = True
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, server: WorkflowEnvironment, folder: Path, *, cached: bool = True) -> AsyncIterator[Estate]:
+    async def open(
+        cls, server: WorkflowEnvironment, folder: Path, *, cached: bool = True, ledger: Ledger | None = None
+    ) -> AsyncIterator[Estate]:
         """Open the systems for one test."""
         app = SandboxApp()
         street = Street(app)
-        ledger = MemoryLedger()
+        ledger = ledger or MemoryLedger()
         async with AsyncExitStack() as stack:
             engine = create_async_engine(f"sqlite+aiosqlite:///{folder / 'shop.db'}")
             stack.push_async_callback(engine.dispose)
