@@ -168,10 +168,13 @@ class App:
 
     @asynccontextmanager
     async def operating(self) -> AsyncIterator[Operating]:
-        """What operators' commands work on: a client, the ledger, and the queue of the workers."""
+        """What operators' commands work on: a client, the ledger, and the queue of the workers.
+
+        The client connects when it is first needed: a hold is switched on whether or not Temporal can be reached.
+        """
         settings = self.settings
         async with SqlLedger(settings.ledger_url) as ledger:
-            client = await self.connect(ReliabilityPlugin(holds=ledger.holds))
+            client = await self.connect(ReliabilityPlugin(holds=ledger.holds), lazy=True)
             yield Operating(client=client, ledger=ledger, task_queue=settings.task_queue)
 
     async def work(self) -> int:

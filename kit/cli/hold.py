@@ -26,6 +26,9 @@ hold = App(name="hold", help="Stop a workflow type, an operation, a dependency, 
 
 Flag = Parameter(negative="")
 
+_COUNTED_WITHIN: Final = timedelta(seconds=2)
+"""How long the open runs may take to be counted: an emergency does not wait for a number."""
+
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _LENGTH: Final = re.compile(r"(\d+)([smhd])")
 
@@ -220,8 +223,9 @@ def _end(text: str, since: datetime) -> datetime:
 async def _open_runs(client: Client, workflow_type: str) -> int | None:
     """How many runs of a type are open; ``None`` when nobody can say, which stops no hold."""
     try:
-        counted = await client.count_workflows(f"WorkflowType='{workflow_type}' AND ExecutionStatus='Running'")
-    except RPCError:
+        query = f"WorkflowType='{workflow_type}' AND ExecutionStatus='Running'"
+        counted = await client.count_workflows(query, rpc_timeout=_COUNTED_WITHIN)
+    except (RPCError, RuntimeError):  # RuntimeError: a lazy client that cannot connect
         return None
     return counted.count
 

@@ -12,6 +12,7 @@ import pytest
 from temporalio.testing import WorkflowEnvironment
 
 from kit.cli.main import run
+from kit.ledger import SqliteLedger
 from tests.cli.conftest import WriteService
 from tests.shops import SERVICE, TABLE
 
@@ -97,3 +98,19 @@ async def test_hold_that_would_stop_nothing_is_refused(kit: Type, words: tuple[A
 
     assert code == 2
     assert told in said
+
+
+async def test_hold_is_switched_on_while_temporal_cannot_be_reached(
+    write_service: WriteService, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """The switch is in the ledger's database: only how many runs are open cannot be said."""
+    monkeypatch.chdir(write_service(TABLE, SERVICE.format(address="127.0.0.1:9", folder=tmp_path)))
+
+    code = await asyncio.to_thread(run, ["hold", "on", "operation", "payments.capture", "--reason", "fire", "--yes"])
+
+    told = capsys.readouterr().out
+    assert code == 0
+    assert "Checkout (? open): payments.capture" in told
+    async with SqliteLedger(tmp_path / "effects.db") as ledger:
+        (hold,) = await ledger.holds.active()
+    assert hold.name == "payments.capture"
