@@ -293,7 +293,7 @@ async def plan(operating: Operating, targets: Sequence[Target]) -> list[Plan]:
         mine = [target for target in targets if target.task_queue == queue]
         for start in range(0, len(mine), PAGE):
             page = mine[start : start + PAGE]
-            asks = [EffectsOf(saga=target.saga, run_id=target.run_id) for target in page]
+            asks = [EffectsOf(saga=target.saga, run_id=target.run_id, brief=True) for target in page]
             found = await _list(operating.client, asks, task_queue=queue)
             plans |= {target.saga: Plan(target, effects) for target, effects in zip(page, found, strict=True)}
     return [plans[target.saga] for target in targets]

@@ -45,6 +45,9 @@ _CUT_OFF = frozenset({WorkflowExecutionStatus.TERMINATED, WorkflowExecutionStatu
 _UNDONE_BY_ITSELF = frozenset({WorkflowExecutionStatus.FAILED, WorkflowExecutionStatus.CANCELED})
 """Ends of a saga that leave nothing, or what a person has left."""
 
+MOST_EFFECTS = 500
+"""Effects of one workflow id that one unwind takes: with their documents they must fit into one payload (2 MB)."""
+
 _LONGEST_UNKNOWN = timedelta(seconds=30)
 """How long one attempt of an operation may take of which this worker knows nothing."""
 
@@ -74,12 +77,18 @@ class Remains:
             LedgerUnavailable: A ledger did not answer.
             RPCError: The server did not.
         """
-        return [await self._of(client, ask, task_queue) for ask in asks]
+        found = [await self._of(client, ask, task_queue) for ask in asks]
+        return [effects.brief() if ask.brief else effects for ask, effects in zip(asks, found, strict=True)]
 
     async def _of(self, client: Client, ask: EffectsOf, task_queue: str) -> Effects:
         latest = await describe(client, ask.saga)
         refused = await _why_not(client, ask, latest)
         effects, others = await self._effects(ask.saga, ask.run_id, _pivots(latest))
+        if len(effects) > MOST_EFFECTS:
+            refused = refused or (
+                f"it has {len(effects)} effects, and one unwind takes {MOST_EFFECTS}: name one run, if it has several"
+            )
+            effects = []
         children = []
         async for run in _children(client, ask.saga):
             if run.status is WorkflowExecutionStatus.RUNNING:

@@ -130,7 +130,7 @@ class SweepWorkflow:
         return swept
 
     async def _page(self, runs: list[CutOff], request: SweepRequest, swept: Swept) -> None:
-        asks = [EffectsOf(saga=run.saga, run_id=run.run_id) for run in runs]
+        asks = [EffectsOf(saga=run.saga, run_id=run.run_id, brief=True) for run in runs]
         for run, left in zip(
             runs, await start_listing(asks, summary=f"Read the effects of {len(asks)} runs"), strict=True
         ):

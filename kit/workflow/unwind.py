@@ -180,9 +180,8 @@ class UnwindPlanWorkflow:
 
     @workflow.run
     async def run(self, asks: list[EffectsOf]) -> list[Effects]:
-        """What each has left behind, without the documents: those may be personal, and nobody here needs them."""
-        found: list[Effects] = await start_listing(asks, summary=f"Read the effects of {len(asks)} runs")
-        return [each.brief() for each in found]
+        """What each has left behind."""
+        return await start_listing(asks, summary=f"Read the effects of {len(asks)} runs")
 
 
 def start_listing(asks: list[EffectsOf], *, summary: str) -> workflow.ActivityHandle[list[Effects]]:

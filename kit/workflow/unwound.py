@@ -72,11 +72,13 @@ class EffectsOf(Model):
         saga: As in `UnwindRequest`.
         run_id: As in `UnwindRequest`.
         asked_by: The workflow that asks: a saga may have its own children unwound while it is open.
+        brief: Without requests and results: who only looks needs none, and they may be personal.
     """
 
     saga: str
     run_id: str | None = None
     asked_by: str | None = None
+    brief: bool = False
 
 
 class RecordedEffect(Model):

@@ -421,3 +421,18 @@ async def test_a_child_is_not_unwound_while_its_parent_is_open(server: WorkflowE
     assert f"it is the child of {run.id!r}, which is open" in error.message
     assert result.undone == ["hotel:1c"]
     assert world.provider.live == {}
+
+
+async def test_a_workflow_id_of_too_many_effects_is_refused(
+    server: WorkflowEnvironment, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What does not fit into one payload is refused with a number, and does not fail for ever."""
+    monkeypatch.setattr("kit.worker.effects.MOST_EFFECTS", 1)
+    async with scene(server, world) as stage:
+        run = await stage.start("step flight", "step hotel")
+        await stage.end(run)
+
+        error = await refusal(stage, run.id)
+
+    assert "it has 2 effects, and one unwind takes 1" in error.message
+    assert world.provider.live == {"flight:1": 1, "hotel:1": 1}
