@@ -19,7 +19,8 @@ from temporalio.runtime import Runtime, TelemetryConfig
 
 from activities.orders.tables import cart_status, open_cart, order_status
 from kit.testing import temporal_binary
-from temporal.demo import release
+from temporal.demo import cancellations, release
+from temporal.demo.cancellations import Cancellations
 from temporal.demo.evidence import Seen, Shop, Verdict, judge, judge_shop, verdict
 from temporal.demo.release import BY_HAND, ORDERS, Release
 from temporal.demo.report import Report, Row, document_of, report_for, verdict_lines
@@ -87,6 +88,7 @@ class _Demo:
         self.report = report
         self.folder = folder
         self.once = once
+        self.cancellations = Cancellations()
         self.code: int | None = None
 
     async def run(self) -> int:
@@ -149,14 +151,15 @@ class _Demo:
             self.report.end(rows)
         took = time.monotonic() - began - set_up
         reversal = await self._release(stage)
-        result = _verdict(rows, reversal)
+        result = _verdict(rows, [*self.cancellations.lines, *reversal.lines])
         reversing = time.monotonic() - began - set_up - took
         self.report.say(
             *verdict_lines(result),
             f"The orders took {took:.1f} s and the bad build {reversing:.1f} s, after {set_up:.1f} s of set-up.",
         )
         await self._what_next(stage, rows)
-        self.report.document({**document_of(rows, result, server=_server(stage)), "release": reversal.document})
+        document = document_of(rows, result, server=_server(stage))
+        self.report.document({**document, "cancellations": self.cancellations.document, "release": reversal.document})
         return 0 if result.ok else 1
 
     async def _release(self, stage: Stage) -> Release:
@@ -173,9 +176,10 @@ class _Demo:
         return found
 
     async def _orders(self, stage: Stage, rows: Sequence[Row]) -> None:
-        """All at once, but for those that kill the worker."""
+        """All at once, and two cancellations of subscriptions with them, but for those that kill the worker."""
         try:
             async with asyncio.TaskGroup() as group:
+                group.create_task(cancellations.play(stage, self.cancellations))
                 for row in rows:
                     if not row.story.alone:
                         group.create_task(self._order(stage, row))
@@ -230,10 +234,10 @@ async def _look(stage: Stage, row: Row) -> Seen:
     return Seen.of(row.order_id, await control.effects(), await control.calls())
 
 
-def _verdict(rows: Sequence[Row], reversed_: Release) -> Verdict:
+def _verdict(rows: Sequence[Row], further: Sequence[tuple[bool, str]]) -> Verdict:
     played = [(row.ended, row.seen, row.shop) for row in rows if row.ended and row.shop]
     found = verdict(played, [problem for row in rows for problem in row.problems], of=len(rows))
-    return dataclasses.replace(found, lines=(*found.lines, *reversed_.lines))
+    return dataclasses.replace(found, lines=(*found.lines, *further))
 
 
 def _server(stage: Stage) -> dict[str, Any]:

@@ -133,6 +133,18 @@ def test_all_orders_are_played_and_well(document: dict[str, Any]) -> None:
     assert document["server"]["embedded"]
 
 
+def test_cancellations_end_everywhere_or_nowhere(document: dict[str, Any]) -> None:
+    """A cancellation whose reply was lost is found, not repeated; one that is refused leaves the customer as before."""
+    timeout, refused = document["cancellations"]
+
+    assert (timeout["completed"], timeout["asked"], timeout["canceled"], timeout["refunded"]) == (True, 1, 1, [1900])
+    assert (timeout["plan"], timeout["told"], timeout["here"]) == ("none", 1, "canceled")
+    assert (refused["completed"], refused["asked"], refused["canceled"], refused["refunded"]) == (False, 1, 0, [])
+    assert (refused["plan"], refused["told"], refused["here"]) == ("starter", 0, "active")
+    assert timeout["ok"]
+    assert refused["ok"]
+
+
 def test_a_bad_build_is_reversed(document: dict[str, Any]) -> None:
     """Fifty orders of a bad build, three of them refunded by hand, are unwound: by the records no charge is left."""
     release = document["release"]
