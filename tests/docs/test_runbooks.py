@@ -16,18 +16,18 @@ from temporalio.client import Client, WorkflowHandle
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
-from activities.email.outbox import LedgerOutbox
-from activities.orders.tables import create_tables, open_cart
+from activities.orders.tables import open_cart
 from kit.cli.main import run
-from kit.ledger import MemoryLedger, SqliteLedger, TransactionalLedger
+from kit.ledger import MemoryLedger
 from kit.operate import open_tasks
 from kit.testing.sandbox import EffectKind, Sandbox, violations
 from kit.worker import ReliabilityPlugin
+from temporal.app import App
 from tests.docs.pages import ROOT, blocks
 from tests.docs.service import write_service
 from tests.harness import running
 from tests.telemetry.world import Gift, Order, Shop
-from tests.workflows.shop import Addresses, checkout_of, connectors
+from tests.workflows.shop import checkout_of
 from workflows.checkout import Checkout
 from workflows.reconciliation import Reconcile
 
@@ -38,25 +38,6 @@ DEAD_LETTERS = ROOT / "docs/runbooks/dead-letters.md"
 QUEUE = "runbooks"
 ORDERS = ("R-1", "R-2", "R-3")
 
-CODE = """
-from contextlib import asynccontextmanager
-from temporalio.client import Client
-from kit.ledger import SqliteLedger
-from kit.operate import Operating
-from kit.worker import ReliabilityPlugin
-
-class App:
-    async def work(self):
-        return 0
-
-    @asynccontextmanager
-    async def operating(self):
-        async with SqliteLedger("{folder}/effects.db") as ledger:
-            client = await Client.connect("{address}", plugins=[ReliabilityPlugin(holds=ledger.holds)])
-            yield Operating(client=client, ledger=ledger, task_queue="{queue}")
-
-app = App()
-"""
 PROJECT = """
 [tool.kit]
 app = "{name}:app"
@@ -161,9 +142,8 @@ async def test_bad_release_is_reversed(
     """Contained, restored, unwound, reconciled, verified: no charge is left, and the incident is closed."""
     operator = Operator(BAD_RELEASE, capsys)
     where: dict[str, Any] = {"task_queue": QUEUE, "workflow_runner": UnsandboxedWorkflowRunner()}
-    async with _shop(folder) as (sandbox, plugin):
+    async with _shop(folder, server) as (sandbox, plugin):
         async with running(server, plugin, [Checkout], build_id="42", **where) as bad:
-            _write(folder, bad.client)
             handles = [
                 await bad.start(
                     Checkout.run, checkout_of(order_id=order, cart_id=f"cart-{order}", quantity=1), id=f"order-{order}"
@@ -207,28 +187,35 @@ async def test_bad_release_is_reversed(
 
 
 @asynccontextmanager
-async def _shop(folder: Path) -> AsyncIterator[tuple[Sandbox, ReliabilityPlugin]]:
-    """The reference service's systems: sandbox providers, a database, and the ledger in a file."""
+async def _shop(folder: Path, server: WorkflowEnvironment) -> AsyncIterator[tuple[Sandbox, ReliabilityPlugin]]:
+    """The reference service on sandbox providers, for workers and, in a folder, for operators."""
     async with Sandbox.start() as sandbox:
-        engine = create_async_engine(f"sqlite+aiosqlite:///{folder / 'shop.db'}", connect_args={"timeout": 30})
-        await create_tables(engine)
-        for order in ORDERS:
-            await open_cart(engine, f"cart-{order}")
-        database = TransactionalLedger(engine)
-        await database.create_schema()
-        ledger = SqliteLedger(folder / "effects.db")
-        providers = Addresses(sandbox.url, sandbox.webhook_url, sandbox.smtp_host, sandbox.smtp_port)
-        async with connectors(providers, database) as served:
-            yield sandbox, ReliabilityPlugin(ledger=ledger, connectors=[*served, LedgerOutbox(ledger)])
-        await engine.dispose()
-
-
-def _write(folder: Path, client: Client) -> None:
-    """Write the service of the operators."""
-    address = client.service_client.config.target_host
-    (folder / "pyproject.toml").write_text(PROJECT.format(name=folder.name), encoding="utf-8")
-    code = CODE.format(folder=folder, address=address, queue=QUEUE)
-    (folder / f"{folder.name}.py").write_text(code, encoding="utf-8")
+        environment = {
+            "TEMPORAL_ADDRESS": server.client.service_client.config.target_host,
+            "CHECKOUT_TASK_QUEUE": QUEUE,
+            "CHECKOUT_LEDGER_URL": f"sqlite:///{folder / 'effects.db'}",
+            "CHECKOUT_SHOP_URL": f"sqlite+aiosqlite:///{folder / 'shop.db'}",
+            "CHECKOUT_PAYMENTS_URL": sandbox.url,
+            "CHECKOUT_PAYMENTS_KEY": "sk_test_sandbox",
+            "CHECKOUT_STOCK_URL": sandbox.url,
+            "CHECKOUT_FULFILMENT_URL": sandbox.webhook_url,
+            "CHECKOUT_FULFILMENT_SECRET": sandbox.webhook_secret,
+            "CHECKOUT_SMTP_HOST": sandbox.smtp_host,
+            "CHECKOUT_SMTP_PORT": str(sandbox.smtp_port),
+            "CHECKOUT_CRM_URL": sandbox.url,
+            "CHECKOUT_TICKETS_URL": sandbox.url,
+            "CHECKOUT_ENTITLEMENTS_URL": sandbox.url,
+        }
+        (folder / "pyproject.toml").write_text(PROJECT.format(name=folder.name), encoding="utf-8")
+        code = f"from temporal.app import App\n\napp = App({environment!r})\n"
+        (folder / f"{folder.name}.py").write_text(code, encoding="utf-8")
+        app = App(environment)
+        async with app.connectors() as connectors:
+            shop = create_async_engine(app.settings.shop_url)
+            for order in ORDERS:
+                await open_cart(shop, f"cart-{order}")
+            await shop.dispose()
+            yield sandbox, ReliabilityPlugin(ledger=app.ledger, connectors=connectors)
 
 
 async def _closed(client: Client, number: int) -> None:
