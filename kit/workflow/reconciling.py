@@ -10,9 +10,6 @@ For each two systems that invariants are about:
    repair did not mend is a finding still.
 4. *Ask* about the rest: one question for each invariant, however many findings it has.
 
-The order within a look matters. A run that ends between the two questions has been called open, and is left to the next
-reconciliation; asked the other way round, it would be called closed with what it had not yet done.
-
 What a run has read, found and done is its `Progress`: durable as the workflow is, and taken along when it continues as
 new. A worker that dies costs the page that was being read.
 """
@@ -27,16 +24,13 @@ from pydantic import BaseModel
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError
 
-from kit.contract import Invariant, Keys, Listing, Operation, Outcome, Page, Pair, Scan, Token
-from kit.telemetry import CORRELATION_MEMO, Event, count, names, workflow_log
-from kit.workflow.comparing import Comparison, Side, pairs_of, suspects
+from kit.contract import Invariant, Listing, Outcome, Pair, Scan
+from kit.telemetry import Event, count, names, workflow_log
+from kit.workflow.comparing import Comparison, Side, suspects
 from kit.workflow.findings import (
     Compared,
     Finding,
-    FindRuns,
     ReconciliationReport,
-    RepairMade,
-    RunOfEffect,
     Standing,
     checked,
 )
@@ -44,8 +38,7 @@ from kit.workflow.outcomes import read_failure
 from kit.workflow.progress import Progress, ReconciliationRequest
 from kit.workflow.questioning import put, withdraw
 from kit.workflow.reporting import markdown
-from kit.workflow.schedule import start_action, start_find_runs
-from kit.workflow.steps import Phase, Step
+from kit.workflow.systems import Systems, correlation_id
 
 UNKNOWN_INVARIANT: Final = "UnknownInvariant"
 """Type of the application error of a request for an invariant that there is not. Released strings never change."""
@@ -58,10 +51,6 @@ MOST_LOOKS: Final = 5
 
 BATCH: Final = 20
 """How many ids are asked for at once."""
-
-BUDGET: Final = timedelta(minutes=10)
-"""How long one page, look or repair may take with all its attempts, holds and outages. Then the run says that it could
-not check, or not repair, and goes on."""
 
 PAGES_A_RUN: Final = 500
 """After so many pages it continues as new at the latest: about 3,500 events."""
@@ -88,15 +77,11 @@ class Reconciliation:
         self.progress = request.progress or Progress(report=_begun(self.invariants, request))
         self._log = workflow_log()
         self._pages = 0
-        self._free_at = workflow.now()
-
-    @property
-    def _correlation_id(self) -> str:
-        return str(workflow.memo_value(CORRELATION_MEMO, workflow.info().workflow_id, type_hint=str))
+        self._systems = Systems(self.progress, calls_a_minute=request.calls_a_minute)
 
     @property
     def _facts(self) -> dict[str, Any]:
-        return {"correlation_id": self._correlation_id}
+        return {"correlation_id": correlation_id()}
 
     async def report_all(self) -> ReconciliationReport:
         """Compare every two systems, and report."""
@@ -139,7 +124,7 @@ class Reconciliation:
         while (side := comparison.next) is not None:
             self._continue_as_new()
             scan = Scan(after=comparison.cursor(side).after, limit=self.request.page_size)
-            page = await self._ask(listings[side].pages, scan)
+            page = await self._systems.ask(listings[side].pages, scan)
             self._suspect(suspects(rules, comparison.take(side, page)))
             self._pages += 1
         self._suspect(suspects(rules, comparison.rest()))
@@ -182,7 +167,7 @@ class Reconciliation:
                 for key in batch:
                     for rule in rules:
                         found.pop((rule.name, key), None)
-                for finding, settled_at in await self._look_at(rules, batch, keys):
+                for finding, settled_at in await self._systems.look_at(rules, batch, keys):
                     found[finding.invariant, finding.key] = finding
                     if finding.standing is Standing.FOUND and settled_at > finding.seen_at:
                         due[finding.key] = max(settled_at, due.get(finding.key, settled_at))
@@ -193,45 +178,6 @@ class Reconciliation:
             waiting = {key: keys[key] for key in due}
             await workflow.sleep(max(max(due.values()) - workflow.now(), timedelta(0)))
         return list(found.values())
-
-    async def _look_at(
-        self, rules: Sequence[Invariant], keys: Sequence[str], first: dict[str, datetime]
-    ) -> list[tuple[Finding, datetime]]:
-        """What breaks a rule now, and from when on that counts."""
-        runs = await self._runs([effect for rule in rules for key in keys for effect in rule.effect_keys(key)])
-        left = await self._ask(rules[0].left.again, Keys(keys=tuple(keys)))
-        right = await self._ask(rules[0].right.again, Keys(keys=tuple(keys)))
-        now = workflow.now()
-        found = []
-        for pair in pairs_of(keys, left.records, right.records):
-            for rule in rules:
-                if (text := rule.check(pair)) is None:
-                    continue
-                had = tuple(run for effect in rule.effect_keys(pair.key) for run in runs.get(effect, ()))
-                finding = Finding(
-                    invariant=rule.name,
-                    key=pair.key,
-                    text=text,
-                    pair=pair,
-                    seen_at=now,
-                    first_seen_at=first[pair.key],
-                    runs=had,
-                )
-                if open_run := next((run for run in had if run.open), None):
-                    finding.standing = Standing.IN_FLIGHT
-                    finding.reason = f"run {open_run.workflow_id} is open"
-                found.append((finding, _changed_at(pair, first[pair.key]) + rule.settle))
-        return found
-
-    async def _runs(self, keys: Sequence[str]) -> dict[str, list[RunOfEffect]]:
-        """The runs that had the effects of some keys."""
-        if not keys:
-            return {}
-        found: list[RunOfEffect] = await start_find_runs(FindRuns(keys=tuple(keys)), budget=BUDGET)
-        runs: dict[str, list[RunOfEffect]] = {}
-        for run in found:
-            runs.setdefault(run.asked, []).append(run)
-        return runs
 
     # -- repairing -------------------------------------------------------------------------------------------------
 
@@ -249,7 +195,7 @@ class Reconciliation:
         tried: dict[str, Finding] = {}
         for finding, request in decided:
             if rule.repair is not None:
-                finding.repair = await self._mend(rule.repair.operation, request)
+                finding.repair = await self._systems.mend(rule.repair.operation, request)
                 finding.reason = f"its repair left it {finding.repair.outcome} ({finding.repair.reason})"
                 if finding.repair.outcome is Outcome.DONE:
                     tried[finding.key] = finding
@@ -276,23 +222,13 @@ class Reconciliation:
         found = []
         for batch in _batches(list(tried), BATCH):
             first = {key: tried[key].first_seen_at for key in batch}
-            found += [finding for finding, _ in await self._look_at((rule,), batch, first)]
+            found += [finding for finding, _ in await self._systems.look_at((rule,), batch, first)]
         return found
 
     def _most(self, rule: Invariant) -> int:
         if self.request.at_most is not None:
             return self.request.at_most
         return 0 if rule.repair is None else rule.repair.at_most
-
-    async def _mend(self, operation: Operation[Any, Any], request: BaseModel) -> RepairMade:
-        """Carry one repair out; that it failed is said, not raised."""
-        key = operation.key_for(request, workflow_id=workflow.info().workflow_id)
-        try:
-            await self._carry_out(operation, request, key=key)
-        except ActivityError as error:
-            failure = read_failure(operation.name, error)
-            return RepairMade(operation=operation.name, key=key, outcome=failure.outcome, reason=failure.reason)
-        return RepairMade(operation=operation.name, key=key, outcome=Outcome.DONE)
 
     async def _ask_person(self, rule: Invariant, found: Sequence[Finding]) -> None:
         """Ask about all that still stands, in one question; close the question of an invariant that holds again."""
@@ -307,44 +243,6 @@ class Reconciliation:
         task = await put(rule, standing, repairs=untried, service=self.request.service)
         for finding in standing:
             finding.task = task
-
-    # -- operations ------------------------------------------------------------------------------------------------
-
-    async def _ask(self, operation: Operation[Any, Page], request: BaseModel) -> Page:
-        """Ask a system."""
-        page: Page = await self._carry_out(operation, request, key="")
-        return page
-
-    async def _carry_out(self, operation: Operation[Any, Any], request: BaseModel, *, key: str) -> Any:
-        """Carry an operation out, not more often than at the rate that was asked for."""
-        await self._wait_for_turn()
-        self.progress.steps += 1
-        info = workflow.info()
-        step = Step(
-            number=self.progress.steps,
-            group=self.progress.steps,
-            operation=operation.name,
-            summary=operation.summary_for(request),
-            phase=Phase.BODY,
-            key=key,
-            request=request,
-            started_at=workflow.now(),
-        )
-        token = Token(
-            key=key,
-            correlation_id=self._correlation_id,
-            workflow_id=info.workflow_id,
-            run_id=info.first_execution_run_id,
-            step=step.number,
-        )
-        done = await start_action(operation, step, token, budget=BUDGET)
-        return done.result
-
-    async def _wait_for_turn(self) -> None:
-        now = workflow.now()
-        if self._free_at > now:
-            await workflow.sleep(self._free_at - now)
-        self._free_at = max(self._free_at, now) + timedelta(minutes=1) / self.request.calls_a_minute
 
     # -- telling ---------------------------------------------------------------------------------------------------
 
@@ -429,11 +327,6 @@ def _groups(invariants: Sequence[Invariant]) -> Iterator[tuple[Invariant, ...]]:
 def _batches(keys: Sequence[str], size: int) -> Iterator[Sequence[str]]:
     for start in range(0, len(keys), size):
         yield keys[start : start + size]
-
-
-def _changed_at(pair: Pair, first_seen: datetime) -> datetime:
-    """When a pair came to stand as it does; when it was seen first, where the systems keep no record of that."""
-    return max((record.since for record in (*pair.left, *pair.right) if record.since), default=first_seen)
 
 
 def _repair_of(rule: Invariant, pair: Pair) -> BaseModel | None:

@@ -1,4 +1,4 @@
-"""An estate for every test; one for tests that also replay from the start at every workflow task."""
+"""An estate for every test."""
 
 from __future__ import annotations
 
@@ -15,11 +15,4 @@ from tests.reconciliation.estate import Estate
 async def estate(server: WorkflowEnvironment, tmp_path: Path) -> AsyncIterator[Estate]:
     """Systems with nothing in them."""
     async with Estate.open(server, tmp_path) as opened:
-        yield opened
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def twice(server: WorkflowEnvironment, cached: bool, tmp_path: Path) -> AsyncIterator[Estate]:
-    """The same; its worker replays from the start at every task when it is not cached."""
-    async with Estate.open(server, tmp_path, cached=cached) as opened:
         yield opened

@@ -36,9 +36,8 @@ async def test_a_payment_without_an_order_is_given_back_and_found_no_more(estate
     assert second.holds
 
 
-async def test_an_order_without_a_payment_is_a_question_and_closed_when_it_is_paid(twice: Estate) -> None:
+async def test_an_order_without_a_payment_is_a_question_and_closed_when_it_is_paid(estate: Estate) -> None:
     """No rule can take money: its owner is asked, once for all runs, until the order is paid."""
-    estate = twice
     await estate.order("ORDER-3", OrderStatus.SHIPPED)
 
     async with estate.worker() as worker:
