@@ -24,7 +24,8 @@ from kit.workflow.events import (
     Receipt,
     StateT,
 )
-from kit.workflow.living import NO_PATIENCE, Life
+from kit.workflow.inbox import NO_PATIENCE
+from kit.workflow.living import Life
 from kit.workflow.saga import SAGA, SagaWorkflow
 from kit.workflow.story import RunSummary
 from kit.workflow.tasks import SUMMARY_QUERY
@@ -80,7 +81,8 @@ class EntityWorkflow(SagaWorkflow, Generic[StateT, DataT]):
     cannot go forward its steps are undone and the state is what it was before. The key of every step must contain
     ``event.key``; a step whose key does not is refused, for the next event would be given its result.
 
-    Class keywords, besides those of `SagaWorkflow` (``deadline`` is the budget of one event):
+    Class keywords, besides those of `SagaWorkflow` (``deadline`` is the budget of one event, and ``tenant`` is written
+    over what ``run`` takes: ``"{state.account_id}"``):
         window: How many events that were dealt with are known by their ids. Default `DEFAULT_WINDOW`.
         continue_after: How many events one run deals with before the entity continues as new; it does so earlier when
             the server suggests it. Default `DEFAULT_CONTINUE_AFTER`.

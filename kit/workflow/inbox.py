@@ -23,12 +23,16 @@ import heapq
 from collections import OrderedDict
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 from kit.workflow.events import EntityEvent, Fate, Memory, Waiting
 
 Event = EntityEvent[Any]
 _Lane = tuple[str, bool]
+
+
+NO_PATIENCE: Final = timedelta(0)
+"""What is missing is not waited for."""
 
 
 class Inbox:

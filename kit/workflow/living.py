@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from datetime import timedelta
 from functools import partial
 from typing import Any, Final
 
@@ -30,20 +29,18 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from temporalio import workflow
 from temporalio.exceptions import ApplicationError, CancelledError, FailureError
 
-from kit.contract import Drift, FailureDetails, FailureKind, Outcome
+from kit.contract import Drift
 from kit.errors import SagaUsageError
 from kit.telemetry import Event
 from kit.workflow.engine import Saga
 from kit.workflow.events import KEPT, Entity, EntityEvent, Fate, Memory, OnFailure, Receipt, Stuck
 from kit.workflow.inbox import Inbox
+from kit.workflow.parking import question
 from kit.workflow.recording import Records
 from kit.workflow.settling import shielded
 from kit.workflow.steps import UnreadableResult
 from kit.workflow.story import RunSummary, Status, row
-from kit.workflow.tasks import DEFAULT_DUE, Choice, Task
-
-EVENT_TASK: Final = "event"
-"""First part of the id of a question about an event that could not be applied."""
+from kit.workflow.tasks import Choice, Task
 
 CARRIED: Final = 1_000_000
 """The most bytes of waiting events with which an entity continues as new by its own will: Temporal refuses an argument
@@ -232,6 +229,7 @@ class Life:
         saga.run.tasks, saga.run.last = self._tasks, self._last
         saga.run.finishes, saga.run.key_part = True, event.key
         saga.run.correlation_id = event.id
+        saga.run.tenant = saga.run.definition.tenant_of(self._given)
         saga.run.about = {"event_id": event.id, "source": event.source}
         self._saga = saga
         self._enter(saga)
@@ -272,8 +270,9 @@ class Life:
         """Ask a person. Returns the event, when it is to be tried again."""
         self._asked += 1
         try:
-            due = self._entity.__saga__.due
-            decision = await self._saga.desk.answer(self._question(inbox, stuck), remind=due is not None)
+            definition = self._entity.__saga__
+            task = question(stuck, definition, number=self._asked, waiting=len(inbox))
+            decision = await self._saga.desk.answer(task, remind=definition.due is not None)
         except asyncio.CancelledError:
             if not _cancelled():
                 raise  # nobody asked for it: the SDK evicts the run
@@ -284,31 +283,6 @@ class Life:
         self._records.gave_up(stuck, who=decision.who)
         self._dealt_with(inbox, Fate.FAILED)
         return None
-
-    def _question(self, inbox: Inbox, stuck: Stuck) -> Task:
-        event, definition = stuck.event, self._entity.__saga__
-        version = "" if event.version is None else f", version {event.version}"
-        kind = workflow.info().workflow_type
-        return Task(
-            id=f"{EVENT_TASK}-{self._asked}",
-            fingerprint=f"{kind}:{EVENT_TASK}:{stuck.reason}",
-            operation=kind,
-            question=f"Event {event.id!r} of {event.source}{version} could not be applied: {stuck.why} "
-            f"Retry it, or skip it for good and go on ({len(inbox)} wait).",
-            choices=(Choice.RETRY, Choice.SKIP),
-            owner=definition.owner,
-            escalation=definition.escalation,
-            runbook=definition.runbook,
-            failure=FailureDetails(
-                operation=kind,
-                kind=FailureKind.BUG,
-                outcome=Outcome.REFUSED,
-                reason=stuck.reason,
-                needs_person=True,
-            ),
-            opened_at=workflow.now(),
-            due_at=workflow.now() + (definition.due or DEFAULT_DUE),
-        )
 
     # -- from run to run -------------------------------------------------------------------------------------------
 
@@ -380,7 +354,3 @@ def _grown(inbox: Inbox, size: int) -> bool:
 
 async def _handlers_finished() -> None:
     await shielded(workflow.wait_condition(workflow.all_handlers_finished))
-
-
-NO_PATIENCE: Final = timedelta(0)
-"""What is missing is not waited for."""

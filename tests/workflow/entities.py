@@ -27,9 +27,10 @@ class Diary(Model):
     """What an entity knows: the notes, in the order in which they were applied."""
 
     notes: tuple[str, ...] = ()
+    guest: str = "ada"
 
 
-class Guest(EntityWorkflow[Diary, Change], owner="travel-desk", deadline=timedelta(hours=6)):
+class Guest(EntityWorkflow[Diary, Change], owner="travel-desk", deadline=timedelta(hours=6), tenant="{state.guest}"):
     """Base of the entities: writes notes, and does what they say."""
 
     async def apply(self, event: EntityEvent[Change]) -> None:

@@ -88,6 +88,8 @@ async def test_events_are_applied_in_order_of_version_each_once(server: Workflow
     assert late == Receipt(event_id="late", fate=Fate.STALE)
     assert again == Receipt(event_id="a", fate=Fate.APPLIED, duplicate=True)
     assert world.provider.live == {"hotel:a": 1, "hotel:b": 1}
+    told = [(token.correlation_id, token.tenant, token.step) for token in world.provider.tokens]
+    assert told == [("a", "ada", 1), ("b", "ada", 2)]
     assert remembered.memory.counts == {"applied": 3, "duplicate": 3, "stale": 2}
     assert remembered.memory.versions == {"desk": 2}
 
