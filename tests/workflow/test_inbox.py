@@ -24,7 +24,6 @@ class Inboxes(RuleBasedStateMachine):
         super().__init__()
         self.now = datetime(2026, 1, 1, tzinfo=UTC)
         self.inbox = Inbox(Memory(), window=WINDOW, patience=PATIENCE)
-        self.taken: list[str] = []
         self.applied: list[Event] = []
         self.came: dict[str, datetime] = {}
         self.stale: set[str] = set()
@@ -42,7 +41,11 @@ class Inboxes(RuleBasedStateMachine):
     def _deliver(self, event: Event) -> None:
         if self.inbox.fate(event.id) is not None:
             return
-        if self.inbox.take(event, now=self.now) is Fate.STALE:
+        begun = [other.version or 0 for other in self.applied if other.source == event.source]
+        late = event.version is not None and event.version <= max(begun, default=0)
+        taken = self.inbox.take(event, now=self.now)
+        assert (taken is Fate.STALE) == late
+        if late:
             self.stale.add(event.id)
         else:
             self.came[event.id] = self.now
