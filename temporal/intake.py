@@ -60,7 +60,7 @@ def route(source: Source, delivery: Delivery) -> ToEntity:
     """
     said = AccountEvent.model_validate(delivery.body)
     event = EntityEvent[AccountChanged](id=delivery.id, source=source.value, version=said.version, data=said.changes)
-    entity = Entity[Account](state=Account(account_id=said.account_id))
+    entity = Entity[Account](state=Account(account_id=said.account_id), tenant=said.account_id)
     return ToEntity(run=CrmSync.run, entity=entity, event=event, id=sync_workflow_id(said.account_id))
 
 

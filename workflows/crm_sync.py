@@ -113,7 +113,6 @@ class CrmSync(
     EntityWorkflow[Account, AccountChanged],
     owner="sales-team",
     deadline=timedelta(minutes=30),
-    tenant="{state.account_id}",
     runbook="docs/explanation/failure-model.md#crm",
 ):
     """Take from each source what it owns, enrich, compare with the CRM, and write what differs.

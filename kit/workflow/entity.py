@@ -59,7 +59,7 @@ class EntityRules:
     data: Any = None
 
 
-class EntityWorkflow(SagaWorkflow, Generic[StateT, DataT]):
+class EntityWorkflow(SagaWorkflow, Generic[StateT, DataT], tenant="{tenant}"):
     """A workflow that lives as long as a business entity, and applies the entity's change events in order.
 
     A subclass names the types of its state and of its events' data, and says what an event does::
@@ -81,8 +81,8 @@ class EntityWorkflow(SagaWorkflow, Generic[StateT, DataT]):
     cannot go forward its steps are undone and the state is what it was before. The key of every step must contain
     ``event.key``; a step whose key does not is refused, for the next event would be given its result.
 
-    Class keywords, besides those of `SagaWorkflow` (``deadline`` is the budget of one event, and ``tenant`` is written
-    over what ``run`` takes: ``"{state.account_id}"``):
+    Class keywords, besides those of `SagaWorkflow` (``deadline`` is the budget of one event; the tenant is the
+    `Entity`'s own):
         window: How many events that were dealt with are known by their ids. Default `DEFAULT_WINDOW`.
         continue_after: How many events one run deals with before the entity continues as new; it does so earlier when
             the server suggests it. Default `DEFAULT_CONTINUE_AFTER`.

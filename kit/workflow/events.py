@@ -166,6 +166,7 @@ class Entity(Model, Generic[StateT]):
 
     Attributes:
         state: The state to begin with. A signal-with-start gives the state of an entity nobody has heard of.
+        tenant: Whose entity it is, when a hold may be on a tenant.
         events: Events to be applied first, as if they had been signalled.
         close_when_idle: Close, with the state as the result, once nothing has come for so long. ``None``: live for
             ever, which is the usual thing; closing means forgetting what was seen, see `EntityWorkflow`.
@@ -174,6 +175,7 @@ class Entity(Model, Generic[StateT]):
     """
 
     state: StateT
+    tenant: str = ""
     events: tuple[EntityEvent[Any], ...] = ()
     close_when_idle: timedelta | None = None
     memory: Memory = Field(default_factory=Memory)

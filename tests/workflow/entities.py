@@ -27,10 +27,9 @@ class Diary(Model):
     """What an entity knows: the notes, in the order in which they were applied."""
 
     notes: tuple[str, ...] = ()
-    guest: str = "ada"
 
 
-class Guest(EntityWorkflow[Diary, Change], owner="travel-desk", deadline=timedelta(hours=6), tenant="{state.guest}"):
+class Guest(EntityWorkflow[Diary, Change], owner="travel-desk", deadline=timedelta(hours=6)):
     """Base of the entities: writes notes, and does what they say."""
 
     async def apply(self, event: EntityEvent[Change]) -> None:

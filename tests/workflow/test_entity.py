@@ -32,7 +32,7 @@ def event(id: str, *, version: int | None = None, do: str = "", source: str = "d
 
 def guest(*events: EntityEvent[Change], close_when_idle: timedelta | None = IDLE) -> Notes:
     """An entity that begins with these events."""
-    return Entity(state=Diary(), events=events, close_when_idle=close_when_idle)
+    return Entity(state=Diary(), tenant="ada", events=events, close_when_idle=close_when_idle)
 
 
 @asynccontextmanager
