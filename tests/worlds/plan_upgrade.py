@@ -29,6 +29,7 @@ from kit.testing.wire.carrying import EPOCH
 from kit.testing.world import Invariant, Subject, World
 from kit.worker import Call, Connector, http_client
 from kit.workflow import Task
+from workflows.invariants.subscriptions import CRM_SHOWS_PLAN, PAYING_IS_ENTITLED
 from workflows.plan_upgrade import PlanUpgrade, PlanUpgradeRequest
 
 ACCOUNT: Final = "ACC-1"
@@ -200,6 +201,8 @@ PLAN_UPGRADE: Final = Subject(
         Invariant("CRM, billing and entitlement name the plan that the upgrade ended with", _one_plan),
         Invariant("an upgrade has one open ticket, an undone one has none", _ticket),
         Invariant("nobody is told of an upgrade that is not everywhere", _told_the_truth),
+        PAYING_IS_ENTITLED,
+        CRM_SHOWS_PLAN,
     ),
 )
 """The plan upgrade, as a sweep takes it."""

@@ -32,6 +32,7 @@ from kit.testing.wire.sql import SqlTemplate
 from kit.testing.world import Invariant, Subject, World
 from kit.worker import Call, Connector, http_client
 from kit.workflow import Choice, Task, TaskKind
+from workflows.invariants.subscriptions import ENDED_IS_NOT_CHARGED, PAYING_IS_ENTITLED
 from workflows.subscription_cancel import APPROVE_ABOVE, CancelRequest, SubscriptionCancel
 
 SUBSCRIPTION: Final = "sub_1"
@@ -284,6 +285,8 @@ INVARIANTS: Final = (
     Invariant("shop, billing and entitlements agree on whether the subscription has ended", _one_truth),
     Invariant("nobody is told of an end that is none", _told_what_is_true),
     Invariant("what was not used is refunded once, and with an approval where it is much", _refunded_as_allowed),
+    ENDED_IS_NOT_CHARGED,
+    PAYING_IS_ENTITLED,
 )
 
 SUBSCRIPTION_CANCEL: Final = Subject(
