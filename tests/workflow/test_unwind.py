@@ -20,7 +20,7 @@ from tests.harness import running
 from tests.workflow.families import Family, Tour
 from tests.workflow.sagas import FilesVisa, Travel
 from tests.workflow.scene import Run, Scene, scene
-from tests.workflow.world import AGENCIES, Ask, Fault, Gate, World, held, lost, unsent, vanished
+from tests.workflow.world import AGENCIES, Ask, Fault, Gate, World, held, lost, unsent
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.slow]
 
@@ -35,7 +35,7 @@ async def unwind(stage: Scene, saga: str, *, id: str | None = None, **options: A
 
 async def end(stage: Scene, run: Run) -> Unwound:
     """Wait for the end of an unwind; its record must replay."""
-    result: Unwound = await asyncio.wait_for(run.result(), 10)
+    result: Unwound = await asyncio.wait_for(run.result(), 30)
     await stage.worker.history(run)
     return result
 
@@ -91,22 +91,20 @@ async def test_a_terminated_run_is_undone(server: WorkflowEnvironment, world: Wo
 
 async def test_what_a_cut_off_run_did_not_know_is_found_out(server: WorkflowEnvironment, world: World) -> None:
     """An effect whose reply was lost before its run ended is looked up, found and undone."""
-    world.provider.always("hotel.book", lost())
-    world.provider.always("flight.book", vanished())
-    world.provider.always("hotel.book.probe", unsent())
+    gate = Gate()
+    world.provider.script("hotel.book", lost())
+    world.provider.script("hotel.book.probe", held(gate, before=unsent().before))
     async with scene(server, world) as stage:
-        run = await stage.start("parallel flight hotel")
-        await stage.attempted(run, "hotel.book")
-        await stage.attempted(run, "flight.book")
+        run = await stage.start("step hotel")
+        await gate.reached()
         await run.terminate("stuck")
-        world.provider.always("hotel.book.probe", None)
-        world.provider.always("flight.book", None)
+        gate.open()
 
         result = await unwound(stage, run.id)
 
     assert world.provider.live == {}
-    assert sorted(result.undone) == ["flight:1", "hotel:1"]
-    assert world.provider.story.count("-hotel:1") == 1
+    assert result.undone == ["hotel:1"]
+    assert world.provider.story == ["+hotel:1", "-hotel:1"]
 
 
 async def test_an_attempt_that_outlives_its_run_is_waited_for(server: WorkflowEnvironment, world: World) -> None:
@@ -129,16 +127,22 @@ async def test_an_attempt_that_outlives_its_run_is_waited_for(server: WorkflowEn
 
 async def test_an_action_that_comes_after_the_unwind_is_refused(server: WorkflowEnvironment, world: World) -> None:
     """What was refused before its run ended gets a tombstone: a late attempt finds that it came after its undo."""
-    world.provider.always("hotel.book", unsent())
+    first = Gate()
+    world.provider.script("hotel.book", held(first, before=unsent().before))
     async with scene(server, world) as stage:
         run = await stage.start("step hotel")
-        await stage.attempted(run, "hotel.book")
+        await first.reached()
+        late = world.ledger.hold("ClaimAction")
+        first.open()
+        await late.reached()
         await run.terminate("stuck")
 
         result = await unwound(stage, run.id)
+        late.open()
 
     assert result.nothing == ["hotel:1"]
     assert await world.rows(run.id) == {"hotel:1": State.VOID}
+    assert (world.provider.calls["hotel.book"], world.provider.live) == (1, {})
 
 
 # --- again, at once, in between -----------------------------------------------------------------------------------
