@@ -73,29 +73,17 @@ async def test_what_is_refused_takes_back_what_was_done_before_it(firm: Firm, op
     await assert_untouched(firm, story)
 
 
-@pytest.mark.parametrize("operation", [Operation.WRITE_COMPANY, Operation.CHANGE_SUBSCRIPTION])
-async def test_a_write_whose_reply_was_lost_is_not_made_again(firm: Firm, operation: Operation) -> None:
-    """The CRM is looked at, and billing answers the same key: both know what happened."""
-    await firm.fault(operation, FaultKind.DROP_REPLY)
+async def test_writes_whose_replies_were_lost_are_not_made_again(firm: Firm) -> None:
+    """The CRM is looked at; billing answers the same key; the entitlement has another version, and says by whom."""
+    for operation in (Operation.WRITE_COMPANY, Operation.CHANGE_SUBSCRIPTION, Operation.CHANGE_ENTITLEMENT):
+        await firm.fault(operation, FaultKind.DROP_REPLY)
 
     story = await firm.upgrade()
 
     await assert_upgraded(firm, story)
-    assert list(story.attempts.values()) == [2]
-    kind = EffectKind.UPDATED if operation is Operation.WRITE_COMPANY else EffectKind.PLAN_CHANGED
-    assert len(firm.effects(kind)) == 1
-
-
-async def test_an_entitlement_whose_reply_was_lost_is_recognised(firm: Firm) -> None:
-    """The second request is refused for its version, and the service says by whom it was changed."""
-    await firm.fault(Operation.CHANGE_ENTITLEMENT, FaultKind.DROP_REPLY)
-
-    story = await firm.upgrade()
-
-    await assert_upgraded(firm, story)
-    assert story.attempts == {"entitlements.change": 2}
-    assert firm.calls(Operation.CHANGE_ENTITLEMENT) == 2
-    assert len(firm.effects(EffectKind.ENTITLED)) == 1
+    assert story.attempts == {"crm.upsert_company": 2, "billing.change_plan": 2, "entitlements.change": 2}
+    for kind in (EffectKind.UPDATED, EffectKind.PLAN_CHANGED, EffectKind.ENTITLED):
+        assert len(firm.effects(kind)) == 1
 
 
 @pytest.mark.parametrize(("fault", "requests"), [(FaultKind.DROP_REPLY, 1), (FaultKind.DROP_BEFORE, 2)])
@@ -168,26 +156,24 @@ async def test_a_notice_that_may_have_left_asks_a_person_and_undoes_nothing(firm
     assert len(firm.effects(EffectKind.SENT)) == 1
 
 
-@pytest.mark.parametrize(
-    ("changes", "why"),
-    [
+async def test_what_is_no_upgrade_is_refused_before_anything_happens(firm: Firm) -> None:
+    """The systems are read, and that is all."""
+    refused: list[tuple[dict[str, Any], str]] = [
         ({"plan": Plan.STARTER}, "from which 'starter' is no upgrade"),
         ({"plan": Plan.NONE}, "from which 'none' is no upgrade"),
         ({"account_id": "ACC-2"}, "it belongs to account 'ACC-1', not to 'ACC-2'"),
-    ],
-)
-async def test_what_is_no_upgrade_is_refused_before_anything_happens(
-    firm: Firm, changes: dict[str, Any], why: str
-) -> None:
-    """The systems are read, and that is all."""
-    story = await firm.upgrade(**changes)
+    ]
 
-    assert story.history.activities == READS
-    assert isinstance(story.error, ApplicationError)
-    assert isinstance(story.error.cause, ApplicationError)
-    assert (story.error.type, story.error.cause.type) == (COMPENSATED, NO_UPGRADE)
-    assert why in str(story.error.cause)
-    await assert_untouched(firm, story)
+    async with firm.worker() as worker:
+        stories = [await firm.story(worker, await firm.start(worker, **changes)) for changes, _ in refused]
+
+    for story, (_, why) in zip(stories, refused, strict=True):
+        assert story.history.activities == READS
+        assert isinstance(story.error, ApplicationError)
+        assert isinstance(story.error.cause, ApplicationError)
+        assert (story.error.type, story.error.cause.type) == (COMPENSATED, NO_UPGRADE)
+        assert why in str(story.error.cause)
+        await assert_untouched(firm, story)
 
 
 def _took(story: Story, activity: str) -> timedelta:
