@@ -19,7 +19,6 @@ from kit.contract import (
     Once,
     Operation,
     Page,
-    RateLimit,
     Retry,
     Scan,
     not_started,
@@ -38,9 +37,8 @@ CRM: Final = Dependency(
     failures=HTTP_FAILURES.extended(statuses={423: not_started(FailureKind.UNAVAILABLE)}),
     # A record that somebody has changed since the snapshot stays changed.
     retry={FailureKind.CONFLICT: Retry(attempts=1)},
-    # Per worker; HubSpot allows 100 requests in ten seconds and more with larger subscriptions
-    # (https://developers.hubspot.com/docs/developer-tooling/platform/usage-guidelines).
-    limit=RateLimit(calls=100, per=timedelta(seconds=10)),
+    # No limit of our own: HubSpot counts what the whole account asks for, all workers and everybody else together, and
+    # says with 429 and Retry-After when to come back.
     runbook="docs/explanation/failure-model.md#crm",
 )
 
