@@ -16,7 +16,7 @@ from workflows.invariants.subscriptions import CRM_SHOWS_PLAN, ENDED_IS_NOT_CHAR
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.slow]
 
 
-async def _break(estate: Estate) -> None:
+async def break_everything(estate: Estate) -> None:
     """What is wrong, and beside it of each kind one that is right."""
     await estate.order("PAID")
     await estate.payment("PAID")
@@ -38,7 +38,7 @@ async def _break(estate: Estate) -> None:
 
 async def test_all_six_are_found_repaired_or_asked_about_and_found_no_more(estate: Estate) -> None:
     """Four are repaired through operations, two are questions; once these are settled a second run finds nothing."""
-    await _break(estate)
+    await break_everything(estate)
 
     async with estate.worker() as worker:
         first = await estate.reconcile(worker)
@@ -76,7 +76,7 @@ async def test_all_six_are_found_repaired_or_asked_about_and_found_no_more(estat
 
 async def test_the_report_has_the_evidence_in_both_forms(estate: Estate) -> None:
     """What each system said, when, by which rule, and what was done under which key: as a page, and as a document."""
-    await _break(estate)
+    await break_everything(estate)
 
     async with estate.worker() as worker:
         report = await estate.reconcile(worker)
