@@ -11,7 +11,7 @@ from cyclopts import App, Parameter
 
 from kit.cli.discovery import find_workflows, operating
 from kit.operate.incident import IncidentRefused, advance, close, note, open_incident, read_incident, story
-from kit.operate.reconciling import reconciliation_of, type_of
+from kit.operate.reconciling import check_names, reconciliation_of, type_of
 from kit.operate.service import Operating
 from kit.workflow.incident import IncidentRecord, IncidentRequest, Word
 
@@ -44,11 +44,13 @@ async def open_(
         workflow: The reconciliation's workflow type, where the service has several.
         json: Print one JSON document.
     """
+    found = reconciliation_of(find_workflows(), workflow)
+    check_names(found, invariant or ())
     request = IncidentRequest(
         title=title,
         who=who or getpass.getuser(),
         why=why,
-        reconciliation=type_of(reconciliation_of(find_workflows(), workflow)),
+        reconciliation=type_of(found),
         invariants=tuple(invariant or ()),
         holds=tuple(hold or ()),
     )

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import getpass
 import re
+import sys
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Final
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
+from temporalio.client import WorkflowFailureError
 
 from kit.cli.discovery import find_workflows, operating
 from kit.errors import DefinitionError
-from kit.operate.reconciling import reconciliation_of, schedule_reconciliation, start_reconciliation
+from kit.operate.reconciling import check_names, reconciliation_of, schedule_reconciliation, start_reconciliation
 from kit.workflow import ReconciliationReport, ReconciliationRequest, ReconciliationWorkflow
 from kit.workflow.reporting import markdown
 
@@ -65,15 +67,19 @@ async def reconcile(
         who=who or getpass.getuser(),
         why=why,
     )
-    _check_names(found, request)
+    check_names(found, request.invariants)
     if schedule is not None:
         every = None if schedule == OFF else _duration(schedule)
         async with operating() as service:
             schedule_id = await schedule_reconciliation(service, found, request, every=every)
         print(f"{schedule_id}: {'off' if every is None else f'every {every}'}")
         return 0
-    async with operating() as service:
-        result = await (await start_reconciliation(service, found, request)).result()
+    try:
+        async with operating() as service:
+            result = await (await start_reconciliation(service, found, request)).result()
+    except WorkflowFailureError as error:
+        print(f"the reconciliation did not end: {error.cause}", file=sys.stderr)
+        return 1
     if report is not None:
         _write(result, report)
     print(result.model_dump_json(indent=2) if json else markdown(result).rstrip())
@@ -85,15 +91,6 @@ def _list(found: type[ReconciliationWorkflow]) -> int:
         repair = "asks" if each.repair is None else f"repairs by {each.repair.operation.name}, or asks"
         print(f"{each.name}\n  {each.severity}, {each.owner}: {each.left.name} with {each.right.name}; {repair}")
     return 0
-
-
-def _check_names(found: type[ReconciliationWorkflow], request: ReconciliationRequest) -> None:
-    known = [each.name for each in found.__reconciliation__.invariants]
-    for name in request.invariants:
-        if name not in known:
-            raise DefinitionError(
-                f"invariant {name!r}", rule=f"there are: {'; '.join(known)}", fix="name one of them in full"
-            )
 
 
 def _duration(text: str) -> timedelta:

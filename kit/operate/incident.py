@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 
-from temporalio.client import WorkflowHandle, WorkflowUpdateFailedError
+from temporalio.client import WorkflowExecutionStatus, WorkflowHandle, WorkflowUpdateFailedError
 from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
@@ -42,7 +42,9 @@ async def open_incident(operating: Operating, request: IncidentRequest) -> Incid
     incident_id = incident_of(request.title)
     if not request.service:
         request = request.model_copy(update={"service": operating.task_queue})
-    for hold in _holds(request, incident_id):
+    if await _is_open(operating, incident_id):
+        raise IncidentRefused(f"{incident_id} is open: go on with it, or give this one another title")
+    for hold in list(_holds(request, incident_id)):
         await hold_on(store_of(operating), hold)
     try:
         await operating.client.start_workflow(
@@ -147,6 +149,16 @@ async def _update(operating: Operating, incident_id: str, name: str, word: Word)
     except RPCError as error:
         raise _unknown(incident_id, error) from error
     return record
+
+
+async def _is_open(operating: Operating, incident_id: str) -> bool:
+    try:
+        found = await _handle(operating, incident_id).describe()
+    except RPCError as error:
+        if error.status is RPCStatusCode.NOT_FOUND:
+            return False
+        raise
+    return found.status is WorkflowExecutionStatus.RUNNING
 
 
 def _handle(operating: Operating, incident_id: str) -> WorkflowHandle[object, object]:

@@ -54,6 +54,20 @@ def type_of(reconciliation: type[ReconciliationWorkflow]) -> str:
     return definition.name
 
 
+def check_names(reconciliation: type[ReconciliationWorkflow], names: Iterable[str]) -> None:
+    """Refuse the name of an invariant that a reconciliation does not check.
+
+    Raises:
+        DefinitionError: With the names that there are.
+    """
+    known = [each.name for each in reconciliation.__reconciliation__.invariants]
+    for name in names:
+        if name not in known:
+            raise DefinitionError(
+                f"invariant {name!r}", rule=f"there are: {'; '.join(known)}", fix="name one of them in full"
+            )
+
+
 async def start_reconciliation(
     operating: Operating, reconciliation: type[ReconciliationWorkflow], request: ReconciliationRequest
 ) -> WorkflowHandle[ReconciliationWorkflow, ReconciliationReport]:

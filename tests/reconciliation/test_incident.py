@@ -38,6 +38,9 @@ async def test_an_incident_is_closed_only_when_everything_holds(estate: Estate) 
         operating = _operating(estate, worker)
         title = f"payments without orders {worker.task_queue}"
         opened = await open_incident(operating, _request(title, "operation:payments.capture"))
+        with pytest.raises(IncidentRefused, match="is open: go on with it"):
+            await open_incident(operating, _request(title, "operation:payments.refund"))
+        holds = await store_of(operating).active()
         with pytest.raises(IncidentRefused, match="it is closed from 'verify' only"):
             await close(operating, opened.id, ADA)
         await note(operating, opened.id, Word(who="bob", why="the deploy of noon"))
@@ -52,6 +55,7 @@ async def test_an_incident_is_closed_only_when_everything_holds(estate: Estate) 
             pass  # visibility is a moment late with the question that is closed
         closed = await close(operating, opened.id, ADA)
 
+    assert [hold.name for hold in holds] == ["payments.capture"]
     assert record.stage is Stage.VERIFY
     assert record.evidence[0].report.invariants[0].holds
     assert estate.left("ORDER-1") == 0
