@@ -127,11 +127,12 @@ class Estate:
         async with running(self.server, plugin, classes, cached=self.cached, **options) as worker:
             yield worker
 
-    async def reconcile(self, worker: Running, *, id: str | None = None, **asked: Any) -> ReconciliationReport:
-        """One reconciliation from beginning to end."""
-        handle = await self.begin(worker, id=id, **asked)
+    async def reconcile(self, worker: Running, *, replayed: bool = False, **asked: Any) -> ReconciliationReport:
+        """One reconciliation from beginning to end; ``replayed`` once more from its history."""
+        handle = await self.begin(worker, **asked)
         report: ReconciliationReport = await handle.result()
-        await worker.history(handle)
+        if replayed:
+            await worker.history(handle)
         return report
 
     async def begin(self, worker: Running, *, id: str | None = None, **asked: Any) -> WorkflowHandle[Any, Any]:

@@ -19,7 +19,7 @@ async def test_a_payment_without_an_order_is_given_back_and_found_no_more(estate
     lost = await estate.payment("ORDER-2")
 
     async with estate.worker() as worker:
-        first = await estate.reconcile(worker)
+        first = await estate.reconcile(worker, replayed=True)
         second = await estate.reconcile(worker)
 
     (finding,) = first.findings
@@ -41,13 +41,13 @@ async def test_an_order_without_a_payment_is_a_question_and_closed_when_it_is_pa
     await estate.order("ORDER-3", OrderStatus.SHIPPED)
 
     async with estate.worker() as worker:
-        first = await estate.reconcile(worker)
-        again = await estate.reconcile(worker)
+        first = await estate.reconcile(worker, replayed=True)
+        again = await estate.reconcile(worker, replayed=True)
         (finding,) = first.findings
         question = worker.client.get_workflow_handle(str(finding.task))
         (task,) = await question.query("kit_tasks")
         await estate.payment("ORDER-3")
-        third = await estate.reconcile(worker)
+        third = await estate.reconcile(worker, replayed=True)
         closed = await question.result()
 
     assert (finding.invariant, finding.standing) == (ORDER_IS_PAID.name, Standing.ASKED)
