@@ -87,7 +87,6 @@ async def test_hold_is_switched_on_listed_and_switched_off(kit: Type) -> None:
         (("operation", "payments.captur"), "did you mean 'payments.capture'?"),
         (("dependency", "pay"), "so it would stop nothing"),
         (("effect", "read"), "this service has no such effect"),
-        (("tenant", "acme"), "no workflow of this service says whose run it is"),
         (("workflow", "Checkout", "--until", "tomorrow"), "it is neither a time nor a length"),
         (("workflow", "Checkout", "--until", "2020-01-01T00:00:00Z"), "before it begins"),
     ],
@@ -114,3 +113,17 @@ async def test_hold_is_switched_on_while_temporal_cannot_be_reached(
     async with SqliteLedger(tmp_path / "effects.db") as ledger:
         (hold,) = await ledger.holds.active()
     assert hold.name == "payments.capture"
+
+
+async def test_tenant_that_no_run_can_have_is_refused(
+    write_service: WriteService, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Where no workflow says whose run it is, a hold on a tenant would stop nothing."""
+    alone = TABLE.replace("temporal.app:WORKFLOWS", "service:WORKFLOWS")
+    code = SERVICE + "\n\nfrom workflows.checkout import Checkout\n\nWORKFLOWS = (Checkout,)\n"
+    monkeypatch.chdir(write_service(alone, code.format(address="127.0.0.1:9", folder=tmp_path)))
+
+    ended = await asyncio.to_thread(run, ["hold", "on", "tenant", "acme", "--reason", "a test", "--yes"])
+
+    assert ended == 2
+    assert "no workflow of this service says whose run it is" in capsys.readouterr().err
