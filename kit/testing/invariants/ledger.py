@@ -67,10 +67,9 @@ def _known_otherwise(case: Case, row: Entry, *, stands: bool) -> bool:
     if not case.strikes(FaultKind.UNRECORDED):
         return False
     step = next((step for step in case.steps if step_place(step) == (row.operation, row.key)), None)
-    told_elsewhere = row.saga in case.run.children or (step is None and case.is_entity)
-    if (
-        told_elsewhere
-    ):  # the word of the child, or of its unwind; or of an event's saga, which has undone itself and gone
+    # By a child, by the saga of an event, which has undone itself and gone, or by the unwind of a terminated run.
+    elsewhere = row.saga in case.run.children or (step is None and case.is_entity) or case.run.unwound is not None
+    if elsewhere:
         return not stands if row.state is State.UNDOING else stands
     if step is None:
         return not case.is_saga
