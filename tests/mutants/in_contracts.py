@@ -220,7 +220,7 @@ IN_CONTRACTS: Final = (
                 "        statuses={409: unknown(FailureKind.CONFLICT)},\n"
                 '        classes={"httpx.NetworkError": refused(FailureKind.DECLINED)},\n',
             ),
-            Edit(_PAYMENTS, "Operation, unknown\n", "Operation, refused, unknown\n"),
+            Edit(_PAYMENTS, "    unknown,\n", "    refused,\n    unknown,\n"),
         ),
         caught="payments.authorize#1:reply_lost",
         breaks="ended without success: nothing is left",
@@ -235,7 +235,7 @@ IN_CONTRACTS: Final = (
                 "        statuses={409: unknown(FailureKind.CONFLICT), 504: refused(FailureKind.INVALID)},\n"
                 "        ranges={5: refused(FailureKind.INVALID)},\n",
             ),
-            Edit(_PAYMENTS, "Operation, unknown\n", "Operation, refused, unknown\n"),
+            Edit(_PAYMENTS, "    unknown,\n", "    refused,\n    unknown,\n"),
         ),
         caught="payments.authorize#1:server_error",
         breaks="ended without success: nothing is left",
@@ -283,9 +283,8 @@ IN_CONTRACTS: Final = (
             ),
             Edit(
                 _EMAIL,
-                "from kit.contract import SMTP_FAILURES, Dependency, Effect, Model, Once, Operation\n",
-                "from kit.contract import SMTP_FAILURES, Dependency, Effect, Model, Once, Operation\n"
-                "from kit.contract import FailureKind, not_started\n",
+                "    unknown,\n)\n",
+                "    not_started,\n    unknown,\n)\n",
             ),
         ),
         caught="email.send_receipt#1:reply_lost",
@@ -300,7 +299,7 @@ IN_CONTRACTS: Final = (
                 "    runbook=",
                 "    retry={FailureKind.DECLINED: Retry(attempts=None)},\n    runbook=",
             ),
-            Edit(_PAYMENTS, "Operation, unknown\n", "Operation, Retry, unknown\n"),
+            Edit(_PAYMENTS, "    unknown,\n", "    Retry,\n    unknown,\n"),
         ),
         caught="payments.authorize#1:refused",
         breaks="a refusal for good is not asked for again",

@@ -15,7 +15,7 @@ _VOID: Final = """\
         try:
 """
 _REFUND: Final = """\
-        intent = await self._get(f"/v1/payment_intents/{undo.result.payment_intent}")
+        intent = await self._get(f"/v1/payment_intents/{intent_id}")
         if await self._left_to_refund(intent) <= 0:
             return
         try:
@@ -128,7 +128,7 @@ IN_PAYMENTS: Final = (
             _edit(
                 _REFUND_POST,
                 'await self._post("/v1/refunds", {"payment_intent": intent["id"], '
-                '"amount": str(undo.request.amount // 2)})',
+                '"amount": str(intent["amount_received"] // 2)})',
             ),
         ),
         caught="payments.capture#1:replies_lost",
