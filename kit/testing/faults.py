@@ -196,6 +196,10 @@ class Scenario:
         faults = "+".join(str(fault) for fault in self.faults) or "clean"
         return faults if self.seed == 0 else f"{faults}@{self.seed}"
 
+    def plus(self, fault: Fault) -> Scenario:
+        """The scenario in which one more thing goes wrong."""
+        return Scenario((*self.faults, fault), self.seed)
+
     @classmethod
     def parse(cls, text: str) -> Scenario:
         """Read what `str` writes.

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol, Self, runtime_checkable
 
-from kit.testing.faults import Scenario
+from kit.testing.faults import Fault, Scenario
 from kit.testing.runs import Run, Seen
 from kit.testing.world import Subject
 
@@ -70,6 +71,25 @@ class Foreseeing(Protocol):
         in the worker. Two runs in one state make the same requests from there on, though their calls may be numbered
         otherwise; and where there is a `kit.testing.engines.horizon`, it may be earlier in one than in the other. Then
         nothing is known of a run that would last longer than it.
+
+        Raises:
+            UnsupportedScenario: As `Engine.run`.
+        """
+
+
+class Course(Protocol):
+    """The run of one scenario, which others go on from."""
+
+    async def run_until(self, fault: Fault, known: Callable[[str, int], bool]) -> Run | Cut:
+        """Run the scenario with one more fault, which strikes later than all of its own; as `Foreseeing.run_until`."""
+
+
+@runtime_checkable
+class Branching(Foreseeing, Protocol):
+    """What an engine can do besides: begin a scenario where another one stood, and not at the start."""
+
+    def course(self, subject: Subject, scenario: Scenario) -> AbstractAsyncContextManager[Course]:
+        """The run of a scenario, from which those with one more fault branch off. Each is the same as from the start.
 
         Raises:
             UnsupportedScenario: As `Engine.run`.

@@ -8,17 +8,17 @@ one replay of the whole history stands for a crash at every boundary, and equal 
 from __future__ import annotations
 
 import asyncio
-import gc
 import hashlib
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import History
 
-from kit.testing.engines.protocol import Cut, Engine, Foreseeing, Replaying
-from kit.testing.faults import FaultKind, Scenario
+from kit.testing.engines.protocol import Branching, Course, Cut, Engine, Foreseeing, Replaying
+from kit.testing.faults import Fault, FaultKind, Scenario
 from kit.testing.runs import Run, Violation
 from kit.testing.world import Subject
 
@@ -39,6 +39,13 @@ class Replayed:
     diverged: str | None
 
 
+BRANCHES: Final = 4
+"""From how many scenarios on it is worth while to remember where they differ."""
+
+Known = Callable[[str, int], bool]
+"""Says of a state, and of how many requests were seen, whether the rest is known."""
+
+
 @dataclass(slots=True)
 class Runner:
     """Runs scenarios of one subject, and checks that each run replays.
@@ -57,17 +64,29 @@ class Runner:
         """Run one scenario to its end."""
         return await self._checked(await self.engine.run(self.subject, scenario))
 
-    async def run_until(self, scenario: Scenario, known: Callable[[str, int], bool]) -> Run | Cut:
+    async def run_until(self, scenario: Scenario, known: Known) -> Run | Cut:
         """Run one scenario until the rest is known; to its end, if the engine cannot tell."""
         if not isinstance(self.engine, Foreseeing):
             return await self.run(scenario)
-        run = await self.engine.run_until(self.subject, scenario, known)
-        if isinstance(run, Run):
-            return await self._checked(run)
-        # What stops a run holds its whole world until it is caught: by then the world is no longer among the youngest,
-        # and nothing would ever find it. That was half a megabyte for each run that was stopped.
-        gc.collect(1)
-        return run
+        return await self.checked(await self.engine.run_until(self.subject, scenario, known))
+
+    @asynccontextmanager
+    async def course(self, scenario: Scenario, *, branches: int) -> AsyncIterator[Course]:
+        """What runs a scenario with one more fault: from where it stood, if the engine can and it is worth while.
+
+        Args:
+            scenario: Its other faults.
+            branches: How many are run.
+        """
+        if branches < BRANCHES or not isinstance(self.engine, Branching):
+            yield _FromTheStart(self, scenario)
+            return
+        async with self.engine.course(self.subject, scenario) as course:
+            yield _Checked(self, course)
+
+    async def checked(self, run: Run | Cut) -> Run | Cut:
+        """A run, and a violation more if it does not replay."""
+        return await self._checked(run) if isinstance(run, Run) else run
 
     def boundaries(self, run: Run) -> int:
         """Between how many workflow tasks the run was checked to survive."""
@@ -90,6 +109,28 @@ class Runner:
         """Whether a part of the history is another version's, which this one need not follow."""
         handed = any(fault.kind is FaultKind.HANDED_OVER for fault in run.scenario.faults)
         return handed and self.subject.previous is not None
+
+
+@dataclass(frozen=True, slots=True)
+class _FromTheStart:
+    """No course: every scenario is run from the start."""
+
+    runner: Runner
+    scenario: Scenario
+
+    async def run_until(self, fault: Fault, known: Known) -> Run | Cut:
+        return await self.runner.run_until(self.scenario.plus(fault), known)
+
+
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    """A course whose runs are checked."""
+
+    runner: Runner
+    course: Course
+
+    async def run_until(self, fault: Fault, known: Known) -> Run | Cut:
+        return await self.runner.checked(await self.course.run_until(fault, known))
 
 
 def digest(run: Run) -> int:

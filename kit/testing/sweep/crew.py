@@ -20,6 +20,7 @@ from typing import Any, Final, Protocol, Self
 
 from kit.errors import DefinitionError
 from kit.testing.engines.protocol import Engine, Foreseeing
+from kit.testing.sweep.checking import Runner
 from kit.testing.sweep.running import Found, Piece, carry_out
 from kit.testing.world import Subject
 
@@ -42,22 +43,20 @@ class Alone:
     """This process.
 
     Args:
-        engine: Entered by the caller.
-        subject: What is under faults.
+        runner: Runs the scenarios.
     """
 
-    engine: Engine
-    subject: Subject
+    runner: Runner
 
     async def carry_out(self, pieces: Iterator[Piece]) -> AsyncIterator[list[Found]]:
         """Carry pieces out, in order; an engine that waits for a server gets several at the same time."""
-        if isinstance(self.engine, Foreseeing):
+        if isinstance(self.runner.engine, Foreseeing):
             for piece in pieces:
-                yield await carry_out(piece, engine=self.engine, subject=self.subject)
+                yield await carry_out(piece, runner=self.runner)
             return
 
         def start(piece: Piece) -> Awaitable[list[Found]]:
-            return asyncio.create_task(carry_out(piece, engine=self.engine, subject=self.subject))
+            return asyncio.create_task(carry_out(piece, runner=self.runner))
 
         async for found in _in_order(pieces, start=start, at_once=AT_ONCE):
             yield found
@@ -144,7 +143,7 @@ async def _in_order(
 # -- in a process of its own ---------------------------------------------------------------------------------------
 
 _here: dict[str, Any] = {}
-"""This process's loop, engine and subject. A process of a pool has no other place for what it keeps between pieces."""
+"""This process's loop and runner. A process of a pool has no other place for what it keeps between pieces."""
 
 
 def _begin(engine: Callable[[], Engine], subject: Subject, path: list[str]) -> None:
@@ -155,7 +154,7 @@ def _begin(engine: Callable[[], Engine], subject: Subject, path: list[str]) -> N
     threading.Thread(target=_leave_with_parent, daemon=True).start()
     loop = asyncio.new_event_loop()
     entered = engine()
-    _here.update(loop=loop, subject=subject, engine=loop.run_until_complete(entered.__aenter__()))
+    _here.update(loop=loop, runner=Runner(loop.run_until_complete(entered.__aenter__()), subject))
     # `atexit` is silent in a process of a pool.
     multiprocessing.util.Finalize(None, _end, exitpriority=10)
 
@@ -176,11 +175,9 @@ def _leave_with_parent() -> None:
 
 
 def _end() -> None:
-    _here["loop"].run_until_complete(_here["engine"].__aexit__(None, None, None))
+    _here["loop"].run_until_complete(_here["runner"].engine.__aexit__(None, None, None))
 
 
 def _answer(piece: Piece) -> list[Found]:
-    found: list[Found] = _here["loop"].run_until_complete(
-        carry_out(piece, engine=_here["engine"], subject=_here["subject"])
-    )
+    found: list[Found] = _here["loop"].run_until_complete(carry_out(piece, runner=_here["runner"]))
     return found

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from kit.testing.faults import Fault, FaultKind, Scenario
 from kit.testing.runs import Run
@@ -20,6 +21,10 @@ from kit.testing.sweep.running import Found, Piece, check, sampled
 from kit.testing.sweep.tally import COUNTEREXAMPLES, Tally
 from kit.testing.sweep.verdict import Reduction
 
+PIECE: Final = 64
+"""From how many scenarios on a piece is large enough. They share what is known of each other, and processes share them.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class _Task:
@@ -27,13 +32,13 @@ class _Task:
 
     Attributes:
         node: The scenario that it follows from.
-        index: At which of the points it reached.
+        indexes: At which of the points it reached each further fault strikes.
         piece: What is run.
         foretold: What is known of its scenarios, by fault, where that is only to be checked.
     """
 
     node: Node
-    index: int
+    indexes: Mapping[Fault, int]
     piece: Piece
     foretold: Mapping[Fault, Outcome] = field(default_factory=dict)
 
@@ -112,19 +117,22 @@ class _Level:
     def _own(self) -> Iterator[_Task]:
         tally = self.exploration.tally
         for node in self.nodes:
+            indexes: dict[Fault, int] = {}
             for index, faults, same in further(node.scenario, node.points, node.position, kinds=self.exploration.kinds):
                 tally.reduced[Reduction.SAME_SET] += same
                 if node.at(index)[0] is not node:
                     break
-                if faults:
-                    tally.planned += len(faults)
-                    yield self._task(node, index, faults)
+                tally.planned += len(faults)
+                indexes |= dict.fromkeys(faults, index)
+                if len(indexes) >= PIECE:
+                    yield self._task(node, indexes)
+                    indexes = {}
+            if indexes:
+                yield self._task(node, indexes)
 
-    def _task(
-        self, node: Node, index: int, faults: tuple[Fault, ...], foretold: Mapping[Fault, Outcome] | None = None
-    ) -> _Task:
-        piece = Piece(node.outcome, faults, node.states, last=self.last, ended=foretold is not None)
-        return _Task(node, index, piece, foretold or {})
+    def _task(self, node: Node, indexes: Mapping[Fault, int], foretold: Mapping[Fault, Outcome] | None = None) -> _Task:
+        piece = Piece(node.outcome, tuple(indexes), node.states, last=self.last, ended=foretold is not None)
+        return _Task(node, indexes, piece, foretold or {})
 
     def _take_in(self, task: _Task, answers: list[Found]) -> None:
         tally = self.exploration.tally
@@ -148,7 +156,7 @@ class _Level:
                 tally.checked += 1
                 check(found.outcome, foretold)
             tally.add(found.outcome)
-            self._grow(task.node, task.index, found, found.outcome)
+            self._grow(task.node, task.indexes[found.fault], found, found.outcome)
 
     def _worth_keeping(self, run: Run) -> bool:
         """Singles; of those with more faults the ones that violate, while there is room for their counterexamples."""
@@ -200,7 +208,7 @@ class _Level:
         if to_run:
             self.exploration.tally.planned += len(to_run)
             foretold = {fault: outcome for fault, outcome in to_run.items() if outcome is not None}
-            yield self._task(node, index, tuple(sorted(to_run)), foretold)
+            yield self._task(node, dict.fromkeys(sorted(to_run), index), foretold)
 
     def _adopt(self, node: Node, index: int, fault: Fault, *, child: Node, there: int, outcome: Outcome) -> None:
         """Let what is foretold have what follows from the one that foretells it."""

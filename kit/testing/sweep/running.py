@@ -1,4 +1,4 @@
-"""One piece of a sweep: all scenarios that follow from one scenario at one point.
+"""One piece of a sweep: scenarios that follow from one scenario, in the order in which their last fault strikes.
 
 A piece is what a process gets and what it answers; it depends on nothing else, so what comes of it is the same whoever
 carries it out, and whatever was carried out before.
@@ -24,13 +24,12 @@ from typing import Final
 
 from kit.errors import DefinitionError
 from kit.testing.engines.horizon import horizon
-from kit.testing.engines.protocol import Cut, Engine, Foreseeing
+from kit.testing.engines.protocol import Cut, Foreseeing
 from kit.testing.faults import Fault, FaultKind, Scenario
 from kit.testing.runs import Run
 from kit.testing.sweep.checking import Runner, digest
 from kit.testing.sweep.growing import Reached, reached
 from kit.testing.sweep.outcome import Outcome
-from kit.testing.world import Subject
 
 SAMPLE: Final = 64
 """Of so many scenarios that need not be run to their end one is, to see that it ends as foretold."""
@@ -51,7 +50,7 @@ class Piece:
 
     Attributes:
         outcome: What came of the scenario without the further fault.
-        faults: The further faults, one scenario each; all strike at one point.
+        faults: The further faults, one scenario each, in the order of the points at which they strike.
         states: States that scenario passed through after its faults, and how many requests had been seen then.
         last: Whether nothing follows from these scenarios: the bound is reached.
         ended: Whether all of them are run to their end, also where the rest is known.
@@ -99,40 +98,40 @@ class Found:
     boundaries: int = 0
 
 
-async def carry_out(piece: Piece, *, engine: Engine, subject: Subject) -> list[Found]:
+async def carry_out(piece: Piece, *, runner: Runner) -> list[Found]:
     """Run the scenarios of a piece, in order.
 
     Raises:
         UnsupportedScenario: The engine does not model what one of them needs.
         DefinitionError: Two runs were in the same state and ended differently: the world does not tell all its state.
     """
-    runner = Runner(engine, subject)
-    if not isinstance(engine, Foreseeing):
-        scenarios = [_with(piece.outcome.scenario, fault) for fault in piece.faults]
+    if not isinstance(runner.engine, Foreseeing):
+        scenarios = [piece.outcome.scenario.plus(fault) for fault in piece.faults]
         runs = await asyncio.gather(*(runner.run(scenario) for scenario in scenarios))
         return [
             _found(piece, fault, run, kept=_kept(piece, run), boundaries=runner.boundaries(run))
             for fault, run in zip(piece.faults, runs, strict=True)
         ]
     memo = _Memo(dict.fromkeys(piece.states), dict(piece.states))
-    limit = horizon(subject)
+    limit = horizon(runner.subject)
     outcomes: dict[Fault | None, Outcome] = {None: piece.outcome}
     found, violating = [], 0
-    for fault in piece.faults:
-        scenario = _with(piece.outcome.scenario, fault)
-        passage = _Passage(memo, stops=not piece.shown and not piece.ended and not sampled(scenario))
-        run = await runner.run_until(scenario, passage.known)
-        one = _judged(piece, fault, run, passage, outcomes)
-        if isinstance(run, Run):
-            one = replace(one, boundaries=runner.boundaries(run), lasts=_lasts(run, limit))
-        if (outcome := one.outcome) is not None:
-            violating += not outcome.safe
-            if not outcome.safe or one.lasts:
-                one = replace(one, states={})
-            elif fault.kind not in EXCUSED:
-                outcomes[fault] = outcome
-                memo.learn(fault, passage.passed)
-        found.append(one if piece.shown or violating <= RUNS_OF_A_PIECE else replace(one, run=None))
+    async with runner.course(piece.outcome.scenario, branches=len(piece.faults)) as course:
+        for fault in piece.faults:
+            scenario = piece.outcome.scenario.plus(fault)
+            passage = _Passage(memo, stops=not piece.shown and not piece.ended and not sampled(scenario))
+            run = await course.run_until(fault, passage.known)
+            one = _judged(piece, fault, run, passage, outcomes)
+            if isinstance(run, Run):
+                one = replace(one, boundaries=runner.boundaries(run), lasts=_lasts(run, limit))
+            if (outcome := one.outcome) is not None:
+                violating += not outcome.safe
+                if not outcome.safe or one.lasts:
+                    one = replace(one, states={})
+                elif fault.kind not in EXCUSED:
+                    outcomes[fault] = outcome
+                    memo.learn(fault, passage.passed)
+            found.append(one if piece.shown or violating <= RUNS_OF_A_PIECE else replace(one, run=None))
     return found
 
 
@@ -170,7 +169,7 @@ class _Passage:
 def _judged(
     piece: Piece, fault: Fault, run: Run | Cut, passage: _Passage, outcomes: Mapping[Fault | None, Outcome]
 ) -> Found:
-    scenario = _with(piece.outcome.scenario, fault)
+    scenario = piece.outcome.scenario.plus(fault)
     if passage.merged is None:
         assert isinstance(run, Run)  # noqa: S101 - nothing was known, so nothing was stopped
         return _found(piece, fault, run, kept=_kept(piece, run), states=passage.passed)
@@ -232,7 +231,3 @@ def sampled(scenario: Scenario) -> bool:
 
 def _lasts(run: Run, limit: timedelta | None) -> bool:
     return limit is not None and bool(run.story) and run.story[-1].at > limit * LASTING
-
-
-def _with(scenario: Scenario, fault: Fault) -> Scenario:
-    return Scenario((*scenario.faults, fault), scenario.seed)

@@ -85,7 +85,7 @@ async def sweep(
         if oracle:
             await Oracle(runner, tally, chosen, depth).explore(clean)
         else:
-            crew: Crew = Alone(own, wanted)
+            crew: Crew = Alone(runner)
             if workers > 1 and depth > 0:
                 crew = await stack.enter_async_context(Processes(builder(engine), wanted, workers=workers))
             await Exploration(crew, tally, chosen, depth).explore(clean, states=states)

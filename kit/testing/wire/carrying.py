@@ -132,9 +132,9 @@ class Carrier:
         """Set before people repair what has parked: from then on nothing goes wrong."""
         self.records: dict[str, Fault] = {}
         """What goes wrong with the record under a key, once its effect has happened."""
-        self._faults: dict[Point, list[Fault]] = {}
-        for fault in scenario.faults:
-            self._faults.setdefault(fault.point, []).append(fault)
+        self.on_point: Callable[[Point], None] | None = None
+        """Told of every point before it matters whether a fault strikes there."""
+        self._faults = _by_point(scenario)
         self._struck: set[Fault] = set()
         self._numbers: dict[tuple[str, Role], int] = {}
         self._calls: dict[int, _Numbered] = {}
@@ -142,13 +142,19 @@ class Carrier:
         self._stopped: dict[str, Fault] = {}
         self._held: dict[tuple[str, Role], tuple[Fault, int]] = {}
         """The holds that are on, and how many attempts each still stops."""
-        self.holds = any(fault.kind is FaultKind.HELD for fault in scenario.faults)
+        self.holds = _holds(scenario)
         """Whether anybody switches a hold on in this scenario."""
         self._silent: dict[tuple[str, Role], Fault] = {}
         self._refusals: dict[tuple[str, Role, str, int], Fault] = {}
         self._kinds: dict[tuple[object, ...], tuple[FaultKind, ...]] = {}
         self._latest = EPOCH
         self._landing: datetime | None = None
+
+    def expect(self, scenario: Scenario) -> None:
+        """From here on, let the faults of another scenario strike, which has been the same until now."""
+        self.scenario = scenario
+        self._faults = _by_point(scenario)
+        self.holds = _holds(scenario)
 
     # -- what is told ----------------------------------------------------------------------------------------------
 
@@ -243,6 +249,8 @@ class Carrier:
         numbered = self._number(call)
         numbered.requests += 1
         point = Point(call.operation.name, call.role, numbered.number, numbered.requests)
+        if self.on_point is not None:
+            self.on_point(point)
         await self._land(
             late for late in self._late if self.well or (late.system == system and late.due <= self.time())
         )
@@ -325,13 +333,20 @@ class Carrier:
         self.strike(fault, request.system, f"{request.answers.what} for {request.point}: nobody answers the connection")
         raise request.answers.unreachable()
 
+    def next_call(self, operation: str, role: Role) -> Point:
+        """Where a fault would strike that comes before the next call, or with it."""
+        point = Point(operation, role, self._numbers.get((operation, role), 0) + 1)
+        if self.on_point is not None:
+            self.on_point(point)
+        return point
+
     # -- holds -----------------------------------------------------------------------------------------------------
 
     def held(self, operation: str, role: Role) -> list[Fault]:
         """The holds that are on when an attempt comes: an operator may just have switched one on."""
         place = (operation, role)
         if not self.well and place not in self._held:
-            point = Point(operation, role, self._numbers.get(place, 0) + 1)
+            point = self.next_call(operation, role)
             for fault in self._faults.get(point, ()):
                 if fault.kind is FaultKind.HELD and fault not in self._struck:
                     self._held[place] = (fault, HELD_FOR)
@@ -510,12 +525,23 @@ class Carrier:
             return None
         role = Role.COMPENSATION if activity_type.endswith(UNDO_SUFFIX) else Role.ACTION
         operation = activity_type.removesuffix(UNDO_SUFFIX)
-        point = Point(operation, role, self._numbers.get((operation, role), 0) + 1)
+        point = self.next_call(operation, role)
         for fault in self._faults.get(point, ()):
             if fault.kind is FaultKind.CANCEL_BEFORE and fault not in self._struck:
                 self.strike(fault, SERVER, f"is asked to cancel the run before {point} is taken up")
                 return fault
         return None
+
+
+def _holds(scenario: Scenario) -> bool:
+    return any(fault.kind is FaultKind.HELD for fault in scenario.faults)
+
+
+def _by_point(scenario: Scenario) -> dict[Point, list[Fault]]:
+    found: dict[Point, list[Fault]] = {}
+    for fault in scenario.faults:
+        found.setdefault(fault.point, []).append(fault)
+    return found
 
 
 def _first(faults: dict[FaultKind, Fault], kinds: Iterable[FaultKind]) -> Fault | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Final
 
@@ -33,13 +35,19 @@ class WireHolds(HoldWatch):
         """There is nothing to look at."""
         return True
 
+    @asynccontextmanager
+    async def watching(self) -> AsyncIterator[None]:
+        """Nor is anything looked at again and again."""
+        yield
+
     def stopped(self, asking: Asking, *, token: Token, now: datetime) -> Stopped | None:
         """See base class. The operator comes before the attempt does."""
         carrier = self._carrier
-        if not carrier.holds:
-            return None
         role = Role.COMPENSATION if asking.undo else Role.ACTION
         name = asking.operation.name
+        carrier.next_call(name, role)
+        if not carrier.holds:
+            return None
         self._holds = tuple(_hold(fault) for fault in carrier.held(name, role))
         found = super().stopped(asking, token=token, now=now)
         if found is not None:

@@ -25,6 +25,7 @@ from kit.ledger.schema import EFFECTS_TABLE
 from kit.testing.faults import FaultKind
 from kit.testing.wire.answers import ON_EVERY_WIRE, Answers
 from kit.testing.wire.carrying import Carrier, Request
+from kit.testing.wire.keeping import Keeping
 
 Functions = Mapping[str, Callable[[], Any]]
 """SQL functions without arguments, by name; for triggers that keep a record of their own."""
@@ -120,14 +121,14 @@ class SqlTemplate:
         engine.fill(self._built)
 
 
-class _Database:
+class _Database(Keeping):
     """One database in memory, and the connections to it."""
 
     def __init__(self, carrier: Carrier | None, system: str, functions: Functions) -> None:
         self._carrier = carrier
         self._system = system
         self._functions = functions
-        self._name = f"file:/kit-wire-{next(_numbers)}?vfs=memdb"
+        self._name = _name()
         self._free: list[sqlite3.Connection] = []
         self.anchor = self._open()  # the database lives for as long as somebody is connected to it
         self._answers = SqlAnswers()
@@ -156,6 +157,19 @@ class _Database:
         """Keep a connection for the next one who asks."""
         self._free.append(raw)
 
+    def keep(self) -> Callable[[], None]:
+        """Remember all that is in it; what is returned goes on with a copy of that, whoever holds the old one."""
+        kept = sqlite3.connect(":memory:", check_same_thread=False)
+        self.anchor.backup(kept)
+
+        def back() -> None:
+            self._name = _name()
+            self._free = []
+            self.anchor = self._open()
+            kept.backup(self.anchor)
+
+        return back
+
     def _open(self) -> sqlite3.Connection:
         raw = sqlite3.connect(self._name, uri=True, timeout=0, check_same_thread=False)
         # SQLite holds its functions where the garbage collector does not look, and they usually know the world, which
@@ -164,6 +178,10 @@ class _Database:
         for name in self._functions:
             raw.create_function(name, 0, functools.partial(_call, alive, name))
         return raw
+
+
+def _name() -> str:
+    return f"file:/kit-wire-{next(_numbers)}?vfs=memdb"
 
 
 def _call(alive: weakref.ref[_Database], name: str) -> Any:

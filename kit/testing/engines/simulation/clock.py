@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import random
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from contextvars import Context
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NoReturn, Protocol, TypeVar, TypeVarTuple
@@ -107,6 +107,29 @@ class VirtualLoop(asyncio.BaseEventLoop):
         scheduled: list[asyncio.TimerHandle] = self._scheduled  # type: ignore[attr-defined]  # BaseEventLoop's heap
         self._now = max(self._now, scheduled[0].when())
 
+    # --- coming back --------------------------------------------------------------------------------------------------
+
+    def ready(self) -> list[asyncio.Handle]:
+        """What runs next, in order."""
+        return list(self._ready)  # type: ignore[attr-defined]  # BaseEventLoop's queue
+
+    def due(self) -> list[asyncio.TimerHandle]:
+        """What runs when its time has come."""
+        return list(self._scheduled)  # type: ignore[attr-defined]  # BaseEventLoop's heap
+
+    def keep(self, ready: Iterable[asyncio.Handle]) -> Callable[[], None]:
+        """Remember the instant, what is due, and what of the next is ``ready``; what is returned brings it back."""
+        next_ones, due, now, made = tuple(ready), self.due(), self._now, self._made
+
+        def back() -> None:
+            self._now, self._made, self.broken = now, made, None
+            self._ready.clear()  # type: ignore[attr-defined]  # as above
+            self._ready.extend(next_ones)  # type: ignore[attr-defined]  # as above
+            self._scheduled[:] = due  # type: ignore[attr-defined]  # as above
+            self._timer_cancelled_count = sum(handle.cancelled() for handle in due)
+
+        return back
+
     # --- what would leave virtual time, or be lost ------------------------------------------------------------------
 
     def fail(self, error: BaseException) -> None:
@@ -180,18 +203,18 @@ def run_virtually(main: Coroutine[Any, Any, T]) -> T:
         raise
     finally:
         try:
-            _cancel_rest(loop)
+            cancel_rest(loop)
+            loop.run_until_complete(loop.shutdown_asyncgens())
         finally:
             loop.close()
 
 
-def _cancel_rest(loop: VirtualLoop) -> None:
-    rest = asyncio.all_tasks(loop)
-    for task in rest:
-        task.cancel()
-    if rest:
+def cancel_rest(loop: VirtualLoop) -> None:
+    """Cancel every task that is left, and let it end."""
+    while rest := asyncio.all_tasks(loop):  # one that ends may let another begin
+        for task in rest:
+            task.cancel()
         loop.run_until_complete(asyncio.gather(*rest, return_exceptions=True))
-    loop.run_until_complete(loop.shutdown_asyncgens())
 
 
 class Turns:

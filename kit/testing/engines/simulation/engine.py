@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import gc
 import hashlib
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Any, Self, TypeVar
 
 import pydantic
 from temporalio.api.history.v1 import History
@@ -19,14 +22,17 @@ from kit.errors import KitError
 from kit.testing.engines.concluding import conclude
 from kit.testing.engines.protocol import Cut
 from kit.testing.engines.simulation.clock import run_virtually
+from kit.testing.engines.simulation.course import Course
 from kit.testing.engines.simulation.knowing import Foreseen, Foresight
 from kit.testing.engines.simulation.replica import TaskFailed
-from kit.testing.engines.simulation.scene import Scene
+from kit.testing.engines.simulation.scene import Looking, Scene
 from kit.testing.engines.simulation.server import SimulatedServer
 from kit.testing.engines.simulation.worker import SimulatedWorker
-from kit.testing.faults import Scenario
+from kit.testing.faults import Fault, Scenario
 from kit.testing.runs import Run
 from kit.testing.world import Subject
+
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -93,10 +99,7 @@ class Simulation:
         Raises:
             UnsupportedScenario: The workflow asks for something that is not simulated.
         """
-        if self._thread is None:
-            raise RuntimeError("enter the engine first: async with Simulation() as engine")
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, self.run_here, subject, scenario)
+        return await self._in_thread(self.run_here, subject, scenario)
 
     def run_here(self, subject: Subject, scenario: Scenario) -> Run:
         """Run one scenario in this thread, which has no running loop."""
@@ -108,16 +111,48 @@ class Simulation:
         Raises:
             UnsupportedScenario: As `run`.
         """
-        if self._thread is None:
-            raise RuntimeError("enter the engine first: async with Simulation() as engine")
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, self._run_until_here, subject, scenario, known)
+        return await self._in_thread(self._run_until_here, subject, scenario, known)
 
     def _run_until_here(self, subject: Subject, scenario: Scenario, known: Callable[[str, int], bool]) -> Run | Cut:
         try:
             return run_virtually(self._run(subject, scenario, Foresight(known)))
         except Foreseen as foreseen:
-            return foreseen.cut
+            found = foreseen.cut
+        # What stops a run holds its whole world until it is caught: by then the world is no longer among the youngest,
+        # and nothing would ever find it. That was half a megabyte for each run that was stopped.
+        gc.collect(1)
+        return found
+
+    @asynccontextmanager
+    async def course(self, subject: Subject, scenario: Scenario) -> AsyncIterator[Branches]:
+        """See `kit.testing.engines.protocol.Branching`.
+
+        Raises:
+            UnsupportedScenario: As `run`.
+        """
+        course = await self._in_thread(Course, functools.partial(self._scene, subject), scenario)
+        try:
+            yield Branches(self, subject, course)
+        finally:
+            await self._in_thread(course.close)
+
+    async def branch(
+        self, subject: Subject, course: Course, fault: Fault, known: Callable[[str, int], bool]
+    ) -> Run | Cut:
+        """One more fault in a course; from the start, where the course has no moment to begin at."""
+        found = await self._in_thread(course.run_until, fault, known)
+        if found is not None:
+            self.counts.add(course.server)
+            return found
+        return await self.run_until(subject, course.scenario.plus(fault), known)
+
+    async def _in_thread(self, call: Callable[..., T], *arguments: Any) -> T:
+        if self._thread is None:
+            raise RuntimeError("enter the engine first: async with Simulation() as engine")
+        return await asyncio.get_running_loop().run_in_executor(self._thread, call, *arguments)
+
+    def _scene(self, subject: Subject, scenario: Scenario, looking: Looking | None = None) -> Scene:
+        return Scene(subject, scenario, cached=not self._evict, runner=self._runner, foresight=looking)
 
     def replays(self, subject: Subject, run: Run) -> str | None:
         """Replay a run's history from the start, as a worker does that knows nothing of it.
@@ -130,12 +165,25 @@ class Simulation:
         return run_virtually(_replayed(subject, run, self._runner))
 
     async def _run(self, subject: Subject, scenario: Scenario, foresight: Foresight | None = None) -> Run:
-        scene = Scene(subject, scenario, cached=not self._evict, runner=self._runner, foresight=foresight)
+        scene = self._scene(subject, scenario, foresight)
         async with scene:
             try:
                 return await conclude(scene, subject=subject, wire=scene.wire, world=scene.world)
             finally:
                 self.counts.add(scene.server)
+
+
+@dataclass(frozen=True, slots=True)
+class Branches:
+    """The course of a scenario; see `kit.testing.engines.protocol.Course`."""
+
+    engine: Simulation
+    subject: Subject
+    course: Course
+
+    async def run_until(self, fault: Fault, known: Callable[[str, int], bool]) -> Run | Cut:
+        """Run the scenario with one more fault."""
+        return await self.engine.branch(self.subject, self.course, fault, known)
 
 
 async def _replayed(subject: Subject, run: Run, runner: WorkflowRunner | None) -> str | None:

@@ -329,6 +329,12 @@ class Execution:
             self._replica.evict()
             self._replica = None
 
+    def take_over(self) -> None:
+        """Another worker has it from here on, and has read its history."""
+        self._replica = None
+        if self.open:
+            self._replica = self.replica
+
     def retry(self) -> None:
         """Another worker may fare better."""
         if self.stuck is not None and self.open:

@@ -119,7 +119,7 @@ class _Teller:
         scene = self._scene
         if (self._until is not None and scene.loop.time() > self._until) or not self._orderly(latest):
             return None
-        providers, rows = _at_once(scene.world.state()), self._rows()
+        providers, rows = told_at_once(scene.world.state()), self._rows()
         if providers is None or rows is None or not self._guards:
             return None
         digest = hashlib.blake2b(_OWNER.sub(b"", providers), digest_size=16)
@@ -203,7 +203,7 @@ class _Teller:
         """What the ledgers say, told at once; ``None`` when one of them cannot."""
         scene, found = self._scene, []
         for run in scene.server.executions:
-            rows = _at_once(scene.world.ledger.of_saga(run.id))
+            rows = told_at_once(scene.world.ledger.of_saga(run.id))
             if rows is None:
                 return None
             found += [self._row({field.name: getattr(row, field.name) for field in fields(Entry)}) for row in rows]
@@ -333,7 +333,7 @@ def _guards(scene: Scene) -> list[Guard]:
     )
 
 
-def _at_once(telling: Coroutine[Any, Any, Any]) -> Any:
+def told_at_once(telling: Coroutine[Any, Any, Any]) -> Any:
     """What a coroutine returns that waits for nothing; ``None`` if it does."""
     try:
         telling.send(None)

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import OutboundInterceptor, StartWorkflowInput
@@ -15,13 +15,14 @@ from temporalio.converter import DataConverter
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor, WorkflowRunner
 
 from kit.testing.engines.concluding import WORKFLOW_ID, Stand, again_id
+from kit.testing.engines.protocol import Cut
 from kit.testing.engines.simulation.activity import Activity
 from kit.testing.engines.simulation.attempt import current_activity
 from kit.testing.engines.simulation.bridge import workflow_type
 from kit.testing.engines.simulation.clock import VirtualLoop
 from kit.testing.engines.simulation.execution import Execution
 from kit.testing.engines.simulation.handle import SimulatedHandle
-from kit.testing.engines.simulation.knowing import Foreseen, Foresight
+from kit.testing.engines.simulation.knowing import Foreseen
 from kit.testing.engines.simulation.lines import awaiting
 from kit.testing.engines.simulation.server import SimulatedServer
 from kit.testing.faults import Scenario
@@ -38,6 +39,15 @@ MOST_ATTEMPTS: Final = 500
 
 MOST_TASKS: Final = 5_000
 """After so many workflow tasks it counts as stuck: a timer that is set again and again."""
+
+
+class Looking(Protocol):
+    """Looks at the scene whenever a workflow task is done."""
+
+    cut: Cut | None
+
+    def look(self, scene: Scene, latest: Execution) -> None:
+        """A workflow task of the ``latest`` run is done."""
 
 
 class Scene:
@@ -58,7 +68,7 @@ class Scene:
         *,
         cached: bool = True,
         runner: WorkflowRunner | None = None,
-        foresight: Foresight | None = None,
+        foresight: Looking | None = None,
     ) -> None:
         loop = asyncio.get_running_loop()
         if not isinstance(loop, VirtualLoop):
@@ -117,6 +127,12 @@ class Scene:
         self.loop.on_idle = self._stir
         await self._start(WORKFLOW_ID)
         return self
+
+    def resume(self, scenario: Scenario, foresight: Looking) -> None:
+        """Go on as another scenario, which has been the same until now."""
+        self.wire.expect(scenario)
+        self._foresight = foresight
+        self._waits = None
 
     async def __aexit__(self, *_: object) -> None:
         self.loop.on_idle = None
