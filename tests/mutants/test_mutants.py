@@ -56,6 +56,7 @@ def test_the_scenario_named_catches_the_mutant(mutant: Mutant) -> None:
     assert str(run.scenario) == mutant.caught
     assert run.unreached == ()
     assert mutant.breaks in {violation.invariant for violation in run.violations}
+    assert not [line.text for line in run.story if "NameError" in line.text], "a slip in the edit is no fault"
     assert sweep_comes_to(mutant, run)
 
 
