@@ -21,6 +21,7 @@ from temporalio.api.history.v1 import History, HistoryEvent
 from kit.testing.engines.gist import fingerprint
 from kit.testing.engines.person import answers
 from kit.testing.invariants import judge
+from kit.testing.invariants.judging import Held
 from kit.testing.runs import PERSON, WORKFLOW, Ending, Run, Violation
 from kit.testing.wire import Wire
 from kit.testing.world import Subject, World, truth_of
@@ -170,7 +171,9 @@ class Underway(Protocol):
         """Have a closed run unwound, or go on with that; returns how the unwind stands once nothing more happens."""
 
 
-async def conclude(underway: Underway, *, subject: Subject, wire: Wire, world: World) -> Run:
+async def conclude(
+    underway: Underway, *, subject: Subject, wire: Wire, world: World, held: set[Held] | None = None
+) -> Run:
     """See a scenario to its end: with a person's help where it parks, and with everything that can be known of it.
 
     Approvals and questions are part of a run's way: they are answered as they come, and faults go on striking. A run
@@ -185,6 +188,7 @@ async def conclude(underway: Underway, *, subject: Subject, wire: Wire, world: W
         subject: What is under faults.
         wire: The scenario's.
         world: The scenario's, open.
+        held: See `judge`.
     """
     stands = await _agreed(underway, await underway.stand(), subject=subject, wire=wire, world=world)
     violations: tuple[Violation, ...] = ()
@@ -193,14 +197,14 @@ async def conclude(underway: Underway, *, subject: Subject, wire: Wire, world: W
     if parked:
         _tell_of(wire, stands)
         now = await _known(stands, subject=subject, wire=wire, world=world)
-        violations = await judge(subject, world, replace(now, tasks=asked), when=PARKED)
+        violations = await judge(subject, world, replace(now, tasks=asked), when=PARKED, held=held)
         wire.well = True
         stands = await _with_help(underway, stands, subject=subject, wire=wire, world=world)
     unwound = await _unwound(underway, stands[0], subject=subject, wire=wire, world=world)
     await wire.settle()
     _tell_of(wire, stands)
     end = replace(await _known(stands, subject=subject, wire=wire, world=world), tasks=asked, unwound=unwound)
-    violations += await judge(subject, world, end, when=END)
+    violations += await judge(subject, world, end, when=END, held=held)
     end = replace(
         _left_alone(end, parked),
         violations=violations,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
@@ -12,16 +13,21 @@ from kit import contract
 from kit.contract import Operation, Outcome
 from kit.errors import DefinitionError
 from kit.ledger import Entry, State
+from kit.testing.invariants import live
 from kit.testing.invariants.built_in import BUILT_IN
 from kit.testing.invariants.case import WITHOUT_SUCCESS, Case, Place, place_of
-from kit.testing.invariants.live import ask
 from kit.testing.runs import Ending, Run, Violation
 from kit.testing.world import Subject, World
 
 Operations = dict[str, Operation[Any, Any]]
 
+Held = tuple[str, bytes]
+"""A live invariant's name, and the digest of a state in which it held."""
 
-async def judge(subject: Subject, world: World, run: Run, *, when: str = "end") -> tuple[Violation, ...]:
+
+async def judge(
+    subject: Subject, world: World, run: Run, *, when: str = "end", held: set[Held] | None = None
+) -> tuple[Violation, ...]:
     """Everything that does not hold: the built-in invariants, and the subject's own.
 
     The built-in ones are asked of the run and of each of its duplicates; what a duplicate breaks is said with its id.
@@ -32,6 +38,8 @@ async def judge(subject: Subject, world: World, run: Run, *, when: str = "end") 
         world: The scenario's, as it stands now.
         run: What is known of the run now; its ``ending`` is how it stands at this instant.
         when: ``"parked"`` while a run of the scenario waits for a person, else ``"end"``.
+        held: Live invariants, and states of this world's systems in which they held: they are not asked there again,
+            as they see nothing else. What is found to hold is added.
 
     Raises:
         DefinitionError: An invariant of the subject raises, or gives no sentences; or a step was done of which the wire
@@ -49,10 +57,11 @@ async def judge(subject: Subject, world: World, run: Run, *, when: str = "end") 
                 found.append(replace(one, text=f"{duplicate.workflow_id}: {one.text}"))
     decides = _deciding(run)
     for invariant in subject.invariants:
-        check = partial(ask, invariant) if isinstance(invariant, contract.Invariant) else invariant.check
-        found.extend(
-            Violation(invariant.name, text, when) for text in await _own(invariant.name, check, world, decides)
-        )
+        if isinstance(invariant, contract.Invariant):
+            said_now = await _live(invariant, world, decides, held)
+        else:
+            said_now = await _own(invariant.name, invariant.check, world, decides)
+        found.extend(Violation(invariant.name, text, when) for text in said_now)
     return tuple(found)
 
 
@@ -116,6 +125,18 @@ def _check_wire(world: World, run: Run) -> None:
             fix="give its connector a transport of the wire: wire.http, wire.sql, wire.smtp, or wire.client(object); "
             "of an object, each call of an async method is a request",
         )
+
+
+async def _live(invariant: contract.Invariant, world: World, run: Run, held: set[Held] | None) -> list[str]:
+    """What a live invariant says of the world's systems."""
+    state = await world.state() if held is not None and live.asked(run) else None
+    place = (invariant.name, b"" if state is None else hashlib.blake2b(state, digest_size=16).digest())
+    if state is not None and held is not None and place in held:
+        return []
+    said = await _own(invariant.name, partial(live.ask, invariant), world, run)
+    if state is not None and held is not None and not said:
+        held.add(place)
+    return said
 
 
 async def _own(name: str, check: Callable[[Any, Run], Any], world: World, run: Run) -> list[str]:

@@ -28,13 +28,18 @@ _PAGE: Final = 1000
 """A scenario's systems are small: one page of each."""
 
 
+def asked(run: Run) -> bool:
+    """Whether a live invariant is asked after this run: nobody is at work any more on what it has left."""
+    return run.ending not in _IN_FLIGHT
+
+
 async def ask(invariant: contract.Invariant, world: World, run: Run) -> list[str]:
     """What a live invariant says of the systems of a world.
 
     Raises:
         DefinitionError: The world has no connector for one of its listings.
     """
-    if run.ending in _IN_FLIGHT:
+    if not asked(run):
         return []
     listings = {Side.LEFT: invariant.left, Side.RIGHT: invariant.right}
     comparison, found = Comparison(), []

@@ -13,6 +13,7 @@ from kit.testing.faults import Fault, FaultKind, Scenario
 from kit.testing.runs import Run
 from kit.testing.wire import Wire
 from kit.testing.world import Subject
+from tests.testing.invariants.test_live import Forgetful
 from tests.worlds import CHECKOUT, FIVE_STEPS, TWO_STEPS
 from tests.worlds.two_steps import Market
 
@@ -51,6 +52,7 @@ def further(run: Run, every: int) -> list[Fault]:
         (FIVE_STEPS, "hotel.sleep#1:crash_after", 17),
         (CHECKOUT, "inventory.reserve#1:replies_lost", 29),
         (CHECKOUT, "payments.capture#1:refused", 11),
+        (replace(CHECKOUT, world=Forgetful), "clean", 47),
     ],
 )
 def test_scenario_that_branches_off_is_the_one_from_the_start(subject: Subject, scenario: str, every: int) -> None:

@@ -26,6 +26,7 @@ from kit.testing.engines.simulation.rewinding import Memento
 from kit.testing.engines.simulation.scene import Scene
 from kit.testing.engines.simulation.server import SimulatedServer
 from kit.testing.faults import Fault, Point, Scenario
+from kit.testing.invariants.judging import Held
 from kit.testing.runs import Run
 
 
@@ -63,6 +64,7 @@ class Course:
         self._moments: list[_Moment] = []
         self._first: dict[Point, int] = {}
         """How many moments there were when a point was come to for the first time."""
+        self._held: set[Held] = set()
         self._main: asyncio.Task[Any] | None = None
         # Until it is closed nothing of it grows old, so that in the end it is found without a look at anything older.
         self._collecting = gc.isenabled()
@@ -161,7 +163,7 @@ class Course:
         scene = self._scene
         for run in scene.server.executions:
             run.take_over()
-        return await conclude(scene, subject=scene.subject, wire=scene.wire, world=scene.world)
+        return await conclude(scene, subject=scene.subject, wire=scene.wire, world=scene.world, held=self._held)
 
     def _complete(self, main: Any) -> Any:
         try:
