@@ -42,7 +42,8 @@ async def test_a_run_that_loses_its_worker_goes_on_from_the_page_it_was_at(estat
         handle = await estate.begin(worker, page_size=2, **ONLY)
         await third.wait()
     async with estate.worker(task_queue=worker.task_queue) as second:
-        report: ReconciliationReport = await second.client.get_workflow_handle_for(Reconcile.run, handle.id).result()
+        again = second.client.get_workflow_handle(handle.id, result_type=ReconciliationReport)
+        report = await again.result()
 
     assert [finding.key for finding in report.findings] == ["LOST"]
     assert report.compared[0].right_pages == 5
@@ -124,8 +125,8 @@ async def test_a_flood_is_not_repaired_unasked_but_when_a_person_approves(estate
         answer = Decision(task_id=task["id"], choice=Choice.APPROVE, who="ada", why="the import of noon")
         await question.execute_update("kit_decide", answer)
         closed = await question.result()
-        approved = worker.client.get_workflow_handle_for(Reconcile.run, closed["repair"])
-        repaired: ReconciliationReport = await approved.result()
+        approved = worker.client.get_workflow_handle(closed["repair"], result_type=ReconciliationReport)
+        repaired = await approved.result()
 
     assert untouched == 21 * AMOUNT
     assert {finding.task for finding in report.findings} == {question.id}

@@ -152,6 +152,7 @@ async def test_never_twice_asks_instead_of_repeating(server: WorkflowEnvironment
         task = await travel.decide(run, Choice.SUPPLY, result={"id": "arrived"})
         ended = await travel.end(run)
 
+    assert task.failure is not None
     assert task.failure.outcome == "unknown"
     assert ended.closed_as == "COMPLETED"
     assert ended.activities == ["fax.send", "kit.record_decision", "car.book"]
@@ -306,6 +307,7 @@ async def test_a_body_that_fails_after_the_pivot_asks(server: WorkflowEnvironmen
         "The workflow's own code failed after the pivot, where nothing turns round by itself: out of luck. "
         "Supply what it should have returned, or unwind everything it did."
     )
+    assert task.failure is not None
     assert (task.owner, task.failure.reason) == ("travel-desk", "Oops")
     assert ended.closed_as == "COMPLETED"
     assert ended.result.trip_id == "by hand"

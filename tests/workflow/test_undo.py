@@ -256,6 +256,7 @@ async def test_a_reconcilable_step_asks_a_person(server: WorkflowEnvironment, wo
         ended = await travel.end(run)
 
     assert task.id == "1-undo-1"
+    assert task.failure is not None
     assert task.failure.reason == "no_undo"
     assert ended.type == COMPENSATED
     assert ended.activities == ["visa.file", "card.charge", "visa.file.undo", "kit.record_decision"]
@@ -285,6 +286,7 @@ async def test_an_unclassified_exception_asks_a_person_after_three_attempts(
         task = await travel.decide(run, Choice.UNWIND)
         ended = await travel.end(run)
 
+    assert task.failure is not None
     assert task.failure.kind == "bug"
     assert task.failure.reason == "KeyError"
     assert world.provider.calls["hotel.book"] == 3
