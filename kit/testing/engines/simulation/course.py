@@ -68,6 +68,8 @@ class Course:
         self._main: asyncio.Task[Any] | None = None
         # Until it is closed nothing of it grows old, so that in the end it is found without a look at anything older.
         self._collecting = gc.isenabled()
+        self._aged = False
+        """Whether others were run from the start meanwhile, which left nothing of this among the young."""
         gc.disable()
         try:
             self._scene: Scene = self._complete(self._follow(build))
@@ -123,7 +125,7 @@ class Course:
             self._loop.close()
             self.__dict__.pop("_scene", None)
             self._main = None
-            gc.collect(1)
+            gc.collect(2 if self._aged else 1)
             if self._collecting:
                 gc.enable()
 
@@ -135,16 +137,9 @@ class Course:
         Returns:
             ``None`` when it must be run from the start.
         """
-        number = self._first.get(fault.point, 0)
-        if number == 0 or number > len(self._moments):
+        if not self._rewind(self._first.get(fault.point, 0)):
+            self._aged = True
             return None
-        moment = self._moments[number - 1]
-        moment.held.restore()
-        moment.loop()
-        if told_at_once(self._scene.world.state()) != moment.state:
-            self._moments.clear()  # the world holds something that is out of sight
-            return None
-        gc.collect(0)  # what the one before has left
         self._scene.resume(self.scenario.plus(fault), Foresight(known))
         try:
             run: Run = self._complete(self._conclude())
@@ -154,6 +149,19 @@ class Course:
             return run
         finally:
             self._stop()
+
+    def _rewind(self, number: int) -> bool:
+        """Come back to the moment of this number, from 1; returns whether that is where it has come to."""
+        if not 0 < number <= len(self._moments):
+            return False
+        moment = self._moments[number - 1]
+        moment.held.restore()
+        moment.loop()
+        if told_at_once(self._scene.world.state()) != moment.state:
+            self._moments.clear()  # the world holds something that is out of sight
+            return False
+        gc.collect(0)  # what the one before has left
+        return True
 
     def _stop(self) -> None:
         self._scene.server.shutdown()
