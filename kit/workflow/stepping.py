@@ -225,7 +225,8 @@ class Stepper:
                 return self._stands(step)
             again = failure.reason == REASON_DEADLINE and deadline < run.deadline
             if in_doubt(operation, step) and (stopped or not again):
-                found = await self._find_out(step, error, stopped=stopped)
+                # Whoever asks it to end meanwhile withdraws no question: what was done before is not undone past it.
+                found = await shielded(self._find_out(step, error, stopped=stopped))
                 return self._stands(found) if found is step else await self._carry_out(found)
             if stopped:
                 raise asyncio.CancelledError from error  # however the step ended: it was asked to
@@ -263,7 +264,7 @@ class Stepper:
         Raises:
             BaseException: What turns the saga round, for it did not happen, and never will.
         """
-        while (failure := await shielded(find_out(self.run, step))) is not None:
+        while (failure := await find_out(self.run, step)) is not None:
             decision = await self.desk.about_step(step, failure, undo=False)
             edited, decision = await self._edit(step, decision)
             if edited is not step:
@@ -273,7 +274,7 @@ class Stepper:
                 return step
         if step.outcome is Outcome.DONE:
             return step
-        if stopped:
+        if stopped or (workflow.cancellation_reason() is not None and not self.run.finishes):
             raise asyncio.CancelledError from error
         raise error
 

@@ -11,7 +11,7 @@ from kit import Choice
 from kit.ledger.states import State
 from kit.workflow import COMPENSATED
 from tests.workflow.scene import Run, Scene, scene
-from tests.workflow.world import Gate, World, bug, declined, held, lost, unsent, vanished
+from tests.workflow.world import Fault, Gate, World, bug, declined, held, lost, unsent, vanished
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.slow]
 
@@ -126,3 +126,27 @@ async def test_person_says_what_no_machine_can_find_out(
     assert (task.operation, task.undo) == ("letter.send", False)
     assert ended.closed_as == closed_as
     assert ("-flight:1" in world.provider.story) is (choice is Choice.RETRY)
+
+
+@pytest.mark.parametrize("happened", [True, False])
+async def test_cancellation_withdraws_no_question_about_what_may_have_happened(
+    server: WorkflowEnvironment, world: World, happened: bool
+) -> None:
+    """A run that is cancelled while a person is asked goes on asking, and nothing is undone before the answer."""
+    world.provider.script("visa.file", Fault(after=KeyError("amount")) if happened else bug())
+    world.provider.always("visa.file.probe", bug())
+
+    async with scene(server, world) as travel:
+        run = await travel.start(*LINES)
+        asked = await travel.task(run)
+        await run.cancel()
+        await travel.until(run, event="WORKFLOW_EXECUTION_CANCEL_REQUESTED")
+        before_the_answer = dict(world.provider.live)
+        world.provider.always("visa.file.probe", None)
+        task = await travel.decide(run, Choice.RETRY)
+        ended = await travel.end(run)
+
+    assert (task.id, task.undo) == (asked.id, False)
+    assert before_the_answer["flight:1"] == 1
+    assert ended.closed_as == ("COMPLETED" if happened else "CANCELED")
+    assert world.provider.live == (FORWARD if happened else {})
