@@ -33,7 +33,6 @@ class Approvals:
     def __init__(self, run: Run, desk: Desk) -> None:
         self._run = run
         self._desk = desk
-        self._asked = 0
 
     async def approval(
         self,
@@ -146,11 +145,9 @@ class Approvals:
         return task
 
     def _id(self, kind: TaskKind) -> str:
-        """Never used again, also when a task is withdrawn."""
-        self._asked += 1
-        while f"{kind.value}-{self._asked}" in self._run.tasks:  # an entity's events share their tasks
-            self._asked += 1
-        return f"{kind.value}-{self._asked}"
+        """Never used again: not when a task is withdrawn, and not by a later run or another event of an entity."""
+        self._run.asked += 1
+        return f"{kind.value}-{self._run.asked}"
 
 
 def _invalid(message: str) -> ApplicationError:

@@ -34,6 +34,8 @@ class Carried(BaseModel):
     steps: list[Step]
     last: int
     """The number of the last step."""
+    asked: int = 0
+    """How many questions were put that belong to no step."""
     forward: bool
     started_at: datetime
     deadline: datetime
@@ -55,6 +57,7 @@ def pack(run: Run) -> dict[str, Any]:
     carried = Carried(
         steps=[step for step in run.steps if step.needs_undo or step.phase is Phase.AFTER_COMMIT],
         last=run.last,
+        asked=run.asked,
         forward=run.forward,
         started_at=run.started_at,
         deadline=run.deadline,
@@ -92,7 +95,13 @@ def unpack(run: Run) -> None:
         step.request = _read(operation.request, step.request)
         step.result = None if step.result is None else _read(operation.result, step.result)
         run.push(step, operation)
-    run.take_up(last=carried.last, started_at=carried.started_at, deadline=carried.deadline, waited=carried.waited)
+    run.take_up(
+        last=carried.last,
+        asked=carried.asked,
+        started_at=carried.started_at,
+        deadline=carried.deadline,
+        waited=carried.waited,
+    )
     run.forward = carried.forward
 
 

@@ -145,7 +145,7 @@ class Memory(Model):
         drift: The latest writes that were dropped.
         counts: How many events were applied, stale, failed, duplicate, unreadable, and how many gaps were passed.
         steps: The number of the last step: steps are numbered through the entity's whole life.
-        tasks: How many questions about events and bodies it has put to people.
+        tasks: How many questions it has put to people that belong to no step.
         runs: How often it has continued as new.
     """
 

@@ -226,7 +226,7 @@ class Life:
     async def _attempt(self, event: EntityEvent[Any]) -> Stuck | None:
         """One saga about one event. Returns why it failed, if it did, once it has undone itself."""
         saga = Saga(self._entity.__saga__, result_type=lambda: type(None))
-        saga.run.tasks, saga.run.last = self._tasks, self._last
+        saga.run.tasks, saga.run.last, saga.run.asked = self._tasks, self._last, self._asked
         saga.run.finishes, saga.run.key_part = True, event.key
         saga.run.correlation_id = event.id
         saga.run.tenant = saga.run.definition.tenant_of(self._given)
@@ -240,7 +240,7 @@ class Life:
             self._entity.state = before
             return Stuck(event=event, reason=saga.run.reason or type(error).__name__, why=error.message)
         finally:
-            self._last = saga.run.last
+            self._last, self._asked = saga.run.last, saga.run.asked
             self._between_events(saga)
         self._told = [*self._told, *(row(step) for step in saga.run.steps)][-KEPT:]
         return None

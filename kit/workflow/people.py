@@ -124,10 +124,10 @@ class Desk:
     async def about_body(self, failure: FailureDetails, why: str) -> Decision:
         """Ask what becomes of a run whose own code failed after the pivot."""
         definition = self._run.definition
-        number = sum(task.id.startswith(f"{BODY_TASK}-") for task in self._run.tasks.values()) + 1
+        self._run.asked += 1
         return await self.answer(
             Task(
-                id=f"{BODY_TASK}-{number}",
+                id=f"{BODY_TASK}-{self._run.asked}",
                 fingerprint=f"{failure.operation}:{BODY_TASK}:{failure.kind.value}",
                 operation=failure.operation,
                 question=f"The workflow's own code failed after the pivot, where nothing turns round by itself: {why} "

@@ -29,6 +29,8 @@ class Run:
         turned: What turned it round.
         key_outputs: What its result says in public.
         last: The number of the last step.
+        asked: How many questions it has put that belong to no step. Carried from run to run, as ``last`` is: an answer
+            to an earlier question must not fit a later one.
         waited: How long it has waited for people, and for the end of holds.
         parent: The saga that has started it as its child.
         misfits: Answers that came by signal and did not fit, the last ones.
@@ -54,6 +56,7 @@ class Run:
         info = workflow.info()
         self.correlation_id = str(workflow.memo_value(CORRELATION_MEMO, info.workflow_id, type_hint=str))
         self.last = 0
+        self.asked = 0
         self.waited = timedelta(0)
         self.parent = parent()
         self.about: dict[str, Any] = {}
@@ -83,9 +86,10 @@ class Run:
         """The class of a child saga that this run has started."""
         return self._children[step.number]
 
-    def take_up(self, *, last: int, started_at: datetime, deadline: datetime, waited: timedelta) -> None:
+    def take_up(self, *, last: int, asked: int, started_at: datetime, deadline: datetime, waited: timedelta) -> None:
         """Go on where the run before this one stopped: its clock and its numbers."""
-        self.last, self.started_at, self._deadline, self.waited = last, started_at, deadline, waited
+        self.last, self.asked = last, asked
+        self.started_at, self._deadline, self.waited = started_at, deadline, waited
 
     def result_type(self, step: Step) -> Any:
         """The type of a step's result."""

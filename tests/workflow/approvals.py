@@ -91,3 +91,17 @@ class Urgent(
     async def run(self, ask: Ask) -> None:
         await self.pivot(car, ask)
         await self.step(card, ask)
+
+
+@workflow.defn
+class Wavers(SagaWorkflow, owner="travel-desk", deadline=timedelta(hours=6), uses=(car,)):
+    """Asks in each of its two runs whether to go by car."""
+
+    @workflow.run
+    async def run(self, ask: Ask) -> None:
+        decision = await self.ask(f"By car, {ask.note or 'first'}?")
+        if ask.note:
+            if decision.choice is Choice.APPROVE:
+                await self.step(car, ask)
+            return
+        self.continue_as_new(Ask(id=ask.id, note="second"))

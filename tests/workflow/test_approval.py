@@ -30,7 +30,7 @@ from kit.workflow import (
     Task,
     TaskKind,
 )
-from tests.workflow.approvals import SHORT, WITHIN, Asks, Urgent, Wonders
+from tests.workflow.approvals import SHORT, WITHIN, Asks, Urgent, Wavers, Wonders
 from tests.workflow.scene import Run, Scene, scene
 from tests.workflow.world import Ask, Booked, World, declined
 
@@ -338,4 +338,23 @@ async def test_a_run_that_is_cancelled_withdraws_its_question(server: WorkflowEn
 
     assert ended.closed_as == "CANCELED"
     assert ended.rows == {"flight:1": State.UNDONE}
+    assert world.provider.live == {}
+
+
+async def test_an_answer_to_an_earlier_run_fits_no_later_question(server: WorkflowEnvironment, world: World) -> None:
+    """An answer that is sent again, or comes late, and meets the next run of a saga is not taken for another answer."""
+    async with scene(server, world, workflows=[Wavers]) as travel:
+        run = await asks(server, travel, workflow=Wavers)
+        earlier = travel.worker.client.get_workflow_handle(run.id, run_id=run.result_run_id)
+        first = await travel.decide(run, Choice.APPROVE)
+        await travel.until(earlier, event="WORKFLOW_EXECUTION_CONTINUED_AS_NEW")
+        later = await travel.task(run)
+        said = Decision(task_id=first.id, choice=Choice.APPROVE, who="ada", why="I looked")
+        with pytest.raises(WorkflowUpdateFailedError) as refused:
+            await run.execute_update(DECIDE_UPDATE, said)
+        await travel.decide(run, Choice.REJECT)
+        await run.result()
+
+    assert later.question == "By car, second?"
+    assert f"there is no task {first.id!r}; open: {later.id}" in str(refused.value.cause)
     assert world.provider.live == {}
