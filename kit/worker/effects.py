@@ -159,9 +159,15 @@ class Remains:
 
 
 def _pivots(latest: WorkflowExecution | None) -> frozenset[str]:
-    """The operations that are the point of no return of a run's workflow, as far as this worker knows its class."""
-    known = dict(sagas()).get(latest.workflow_type) if latest is not None else None
-    return frozenset(use.operation.name for use in known.uses if use.phase is Phase.PIVOT) if known else frozenset()
+    """The operations that are the point of no return of a run's workflow.
+
+    Where nobody knows the workflow (the server has forgotten the run, or its class is not in this worker) what is the
+    point of no return of any saga counts as this one's: asking a person too often undoes nothing behind their back.
+    """
+    known = dict(sagas())
+    own = known.get(latest.workflow_type) if latest is not None else None
+    classes = known.values() if own is None else [own]
+    return frozenset(use.operation.name for each in classes for use in each.uses if use.phase is Phase.PIVOT)
 
 
 def _read(operation: Operation[Any, Any] | None, row: Entry) -> tuple[str, str | None]:

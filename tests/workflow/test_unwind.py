@@ -379,6 +379,23 @@ async def test_what_came_before_a_final_pivot_waits_for_it(
         assert again == Unwound(saga=run.id)
 
 
+async def test_a_final_pivot_of_a_forgotten_run_is_still_waited_for(server: WorkflowEnvironment, world: World) -> None:
+    """The server has forgotten the run, the ledger has not: what came before its point of no return is not touched."""
+    async with scene(server, world, workflows=[FilesVisa]) as stage:
+        run = await stage.worker.start(FilesVisa.run, Ask(id="1"))
+        await stage.end(run)
+        forgotten = f"forgotten-{run.id}"
+        world.ledger.ascribe(run.id, to=forgotten)
+        undoing = await unwind(stage, forgotten)
+        await stage.task(undoing)
+        meanwhile = world.provider.live
+        await stage.decide(undoing, Choice.SKIP)
+        result = await end(stage, undoing)
+
+    assert meanwhile == {"flight:1": 1, "visa:1": 1}
+    assert (result.undone, result.left) == (["hotel:1"], ["visa:1", "flight:1"])
+
+
 @workflow.defn
 class Nothing:
     """A worker brings the kit's own workflows when it has some itself."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, Final
 
@@ -314,6 +314,11 @@ class Ledger(MemoryLedger):
         """Hold the next command of one kind before it is applied."""
         gate = self._gates[command] = Gate()
         return gate
+
+    def ascribe(self, saga: str, *, to: str) -> None:
+        """Make one workflow id's effects another's: one of which the server has not heard, or has forgotten."""
+        mine = [row for row in self._rows.values() if row.saga == saga]
+        self._rows |= {row.key: replace(row, saga=to) for row in mine}
 
     async def apply(self, command: Command, *, expected: Entry | None = None) -> Verdict:
         """See base class."""
