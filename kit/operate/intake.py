@@ -34,7 +34,6 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
 
-import structlog
 from pydantic import ValidationError
 from temporalio.client import Client
 from temporalio.runtime import Runtime
@@ -44,7 +43,7 @@ from kit.errors import DefinitionError, StartHeld
 from kit.operate.delivering import deliver
 from kit.operate.signatures import TOLERANCE, BadSignature, Signatures, StaleTimestamp
 from kit.operate.starting import start_once
-from kit.telemetry import Event, count, names
+from kit.telemetry import Event, count, names, process_log
 from kit.workflow import Entity, EntityEvent
 
 Scope = MutableMapping[str, Any]
@@ -58,7 +57,7 @@ LARGEST: Final = 256 * 1024
 RETRY_AFTER: Final = timedelta(seconds=5)
 """When a sender is asked to send again what could not be taken."""
 
-_log: Final = structlog.stdlib.get_logger("kit.operate")
+_log: Final = process_log("kit.operate")
 
 
 class Unreadable(ValueError):

@@ -6,18 +6,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
-import structlog
 from temporalio.client import Client, WorkflowHandle
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.runtime import Runtime
 
 from kit.errors import DefinitionError
-from kit.telemetry import Event, count, names
+from kit.telemetry import Event, count, names, process_log
 
 ResultT = TypeVar("ResultT")
 
-_log: Final = structlog.stdlib.get_logger("kit.operate")
+_log: Final = process_log("kit.operate")
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,17 @@ from kit.testing.sandbox import (
 )
 from temporal.demo.stories import AMOUNT, Ended, Ending, Story
 
-LOOK_UPS: Final = frozenset({Operation.FIND, Operation.LOOKUP})
+LOOK_UPS: Final = frozenset(
+    {
+        Operation.FIND,
+        Operation.LOOKUP,
+        Operation.READ_COMPANY,
+        Operation.READ_SUBSCRIPTION,
+        Operation.READ_ENTITLEMENT,
+        Operation.READ_TICKET,
+        Operation.SEARCH_TICKETS,
+    }
+)
 """Calls that change nothing."""
 
 _SUCCESS: Final = {
@@ -37,6 +47,11 @@ _SUCCESS: Final = {
     Operation.RELEASE: "released",
     Operation.DELIVER: "accepted",
     Operation.SEND: "sent",
+    Operation.WRITE_COMPANY: "written",
+    Operation.CHANGE_SUBSCRIPTION: "plan changed",
+    Operation.OPEN_TICKET: "opened",
+    Operation.CHANGE_ENTITLEMENT: "plan changed",
+    Operation.ENRICH: "asked",
 }
 
 _COMPLETE: Final = {

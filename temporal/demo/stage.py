@@ -6,6 +6,7 @@ import asyncio
 import os
 import sys
 import uuid
+from base64 import b64encode
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -23,8 +24,10 @@ from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.client import Client
 
 from kit.testing.sandbox import Sandbox
+from kit.testing.sandbox.server import http_server
 from kit.worker import ReliabilityPlugin
 from temporal.app import App, create_shop
+from temporal.intake import Intake
 from temporal.processes import ChildProcess
 from temporal.server import Server, any_server
 from temporal.settings import Settings
@@ -34,6 +37,10 @@ ATTEMPT_CAP: Final = timedelta(seconds=3)
 
 BAD_BUILD: Final = "demo-bad"
 """The build of the worker that takes over from the one that was killed: what it completes alone is reversed later."""
+
+CRM_SECRET: Final = "whsec_" + b64encode(b"shared by demo and CRM sandbox").decode()
+BILLING_SECRET: Final = "whsec_" + b64encode(b"shared by demo, billing sandbox").decode()
+"""What CRM and billing sign the webhooks with that they send to the service's intake."""
 
 STICKY: Final = timedelta(seconds=1)
 """How long a workflow waits for a worker that was killed before the next one takes over (Temporal's default: 10 s)."""
@@ -60,6 +67,7 @@ class Stage:
         folder: Logs and databases.
         suffix: Makes ids unique on a server that others use, too.
         worker: The worker that is up, or was last.
+        taken_over: Set once a worker of the bad build has been started.
     """
 
     server: Server
@@ -72,6 +80,7 @@ class Stage:
     _environment: Mapping[str, str]
     _stack: AsyncExitStack
     worker: ChildProcess = field(init=False)
+    taken_over: asyncio.Event = field(default_factory=asyncio.Event)
     _started: asyncio.Event = field(default_factory=asyncio.Event)
 
     @classmethod
@@ -94,6 +103,12 @@ class Stage:
             client = await _connect(server, environment)
             yield cls(server, client, sandbox, shop, settings, folder, suffix, environment, stack)
 
+    @asynccontextmanager
+    async def intake(self) -> AsyncIterator[str]:
+        """The service's webhook intake on a socket, until the block is left; yields its URL."""
+        async with http_server(Intake(App(self._environment)), host="127.0.0.1", port=0) as port:
+            yield f"http://127.0.0.1:{port}"
+
     async def start_worker(self, *, build_id: str | None = None) -> None:
         """Start a worker in a process of its own; ``build_id`` says which code it is, if not the usual."""
         build = {} if build_id is None else {"CHECKOUT_BUILD_ID": build_id}
@@ -108,6 +123,8 @@ class Stage:
         )
         self._started.set()
         self._started = asyncio.Event()
+        if build_id == BAD_BUILD:
+            self.taken_over.set()
 
     async def worker_is_up(self) -> None:
         """Wait until a worker asks for tasks.
@@ -185,6 +202,8 @@ def _settings(folder: Path, sandbox: Sandbox, suffix: str) -> Settings:
         tickets_credentials=SecretStr("agent@example.com/token:sandbox"),
         entitlements_url=sandbox.url,
         enrichment_url=sandbox.url,
+        crm_webhook_secrets=SecretStr(CRM_SECRET),
+        billing_webhook_secrets=SecretStr(BILLING_SECRET),
         build_id="demo",
         graceful_seconds=1,
         attempt_cap_seconds=ATTEMPT_CAP.total_seconds(),

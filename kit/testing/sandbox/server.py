@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from starlette.requests import ClientDisconnect
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
@@ -94,7 +94,7 @@ class Sandbox:
         """
         app = SandboxApp(webhook_secret=webhook_secret, sleep=sleep, now=now)
         async with AsyncExitStack() as stack:
-            http_port = await stack.enter_async_context(_http_server(app, host, port))
+            http_port = await stack.enter_async_context(http_server(app, host=host, port=port))
             mail_port = await stack.enter_async_context(_smtp_server(app, host, smtp_port))
             url = f"http://{host}:{http_port}"
             control = await stack.enter_async_context(SandboxControl(url))
@@ -110,7 +110,8 @@ class Sandbox:
 
 
 @asynccontextmanager
-async def _http_server(app: SandboxApp, host: str, port: int) -> AsyncIterator[int]:
+async def http_server(app: ASGIApp, *, host: str, port: int) -> AsyncIterator[int]:
+    """Serve an ASGI application on a socket, until the block is left; yields the port, a free one for 0."""
     # Not uvicorn.Server: it takes over signals, and polls ten times a second to learn that it should stop.
     config = Config(app, http=DroppingProtocol, ws="none", lifespan="off", log_config=None, access_log=False)
     config.load()
