@@ -97,7 +97,11 @@ class SubscriptionCancel(
             subscriptions.finish_cancellation,
             subscriptions.FinishCancellation(subscription_id=subscription_id, number=number),
         )
-        await self._revoke(begun, change_id=request.workflow_id)
+        # Not read and changed: a second run would read what the first has left, and share no effect with it.
+        await self.step(
+            entitlements.revoke,
+            entitlements.RevokeEntitlement(account_id=begun.account_id, change_id=request.workflow_id),
+        )
         refund = await self._refund(subscription, subscription.unused(begun.on))
         self.after_commit(
             email.send_notice,
@@ -124,18 +128,6 @@ class SubscriptionCancel(
             ),
         )
         return canceled
-
-    async def _revoke(self, begun: subscriptions.Begun, *, change_id: str) -> None:
-        """Take the plan from the account, unless it has none any more."""
-        found = await self.step(entitlements.read, entitlements.ReadEntitlement(account_id=begun.account_id))
-        if found.plan is entitlements.Plan.NONE:
-            return
-        await self.step(
-            entitlements.change,
-            entitlements.ChangeEntitlement(
-                account_id=begun.account_id, change_id=change_id, plan=entitlements.Plan.NONE, before=found
-            ),
-        )
 
     async def _refund(self, subscription: billing.Subscription, amount: int) -> billing.Refund | None:
         """Give back what was paid for the unused time, if it may be given back."""

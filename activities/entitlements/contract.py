@@ -67,7 +67,7 @@ class ChangeEntitlement(Model):
     Attributes:
         account_id: Whose.
         change_id: The business id of the change: an upgrade, a cancellation.
-        plan: What it may use from now on; `Plan.NONE` revokes.
+        plan: What it may use from now on.
         before: What `read` has returned: the change is made to this version and to no other, and its undo puts this
             plan back.
     """
@@ -76,6 +76,19 @@ class ChangeEntitlement(Model):
     change_id: Id
     plan: Plan
     before: Entitlement
+
+
+class RevokeEntitlement(Model):
+    """Let an account use nothing any more.
+
+    Attributes:
+        account_id: Whose.
+        change_id: The business id of what has ended, such as a cancellation. It says nothing of what the account has:
+            whoever revokes for the same end, whatever they have read, shares the effect.
+    """
+
+    account_id: Id
+    change_id: Id
 
 
 read = Operation(
@@ -103,6 +116,25 @@ change = Operation(
     summary="Let account {account_id} use plan {plan}",
 )
 """Change an entitlement. Its undo puts the plan back that was there, unless somebody has changed it since."""
+
+revoke = Operation(
+    "entitlements.revoke",
+    RevokeEntitlement,
+    Entitlement,
+    dependency=ENTITLEMENTS,
+    # It follows an end that is for good: no undo gives a plan back that nobody pays for any more.
+    effect=Effect.IRREVERSIBLE,
+    # What has no plan is not written again, and a late request names a version that never comes back.
+    once=Once.by_state(),
+    key="entitlement:{account_id}:revoke:{change_id}",
+    timeout=timedelta(seconds=5),
+    summary="Take the plan from account {account_id}",
+)
+"""Take the plan from an account, unless it has none any more. For what may still turn round, `change` to `Plan.NONE`.
+
+It takes what the account has when it is carried out. A plan that was bought between the end and a late attempt goes,
+too; a reconciliation of who pays with what they may use finds that.
+"""
 
 list_entitlements = Operation(
     "entitlements.list_entitlements",

@@ -8,14 +8,14 @@ from urllib.parse import quote
 import httpx
 
 from activities.entitlements import contract as entitlements
-from activities.entitlements.contract import ChangeEntitlement, Entitlement, ReadEntitlement
+from activities.entitlements.contract import ChangeEntitlement, Entitlement, Plan, ReadEntitlement, RevokeEntitlement
 from kit.contract import FailureKind, Keys, Page, Record, Scan, Token, Undo
 from kit.errors import Refused
 from kit.worker.connector import Connector
 
 
 class HttpEntitlements(Connector):
-    """Reads, lists and changes what accounts may use.
+    """Reads, lists, changes and revokes what accounts may use.
 
     Every write names the version it replaces, and leaves the key behind by which it was made: whoever is refused for
     the version can see whether it was itself that changed it.
@@ -58,6 +58,33 @@ class HttpEntitlements(Connector):
         found = await self._get(request.account_id)
         ours = found["changed_by"] == token.key and found["version"] == request.before.version + 1
         return _entitlement(found) if ours else None
+
+    @entitlements.revoke.action
+    async def revoke(self, request: RevokeEntitlement, token: Token) -> Entitlement:
+        """Write no plan over what is there.
+
+        Whoever has taken the plan before, it is taken: that is what was asked for, and no failure.
+        """
+        found = _entitlement(await self._get(request.account_id))
+        if found.plan is Plan.NONE:
+            return found
+        written = await self._put(request.account_id, Plan.NONE, version=found.version, key=token.key)
+        if written is not None:
+            return _entitlement(written)
+        # An earlier attempt's request may have come late, between the two calls.
+        if (revoked := await self.find_revoked(request, token)) is not None:
+            return revoked
+        raise Refused(
+            FailureKind.CONFLICT,
+            f"the entitlement of {request.account_id!r} was changed from version {found.version} while it was revoked",
+            reason="another_version",
+        )
+
+    @entitlements.revoke.probe
+    async def find_revoked(self, request: RevokeEntitlement, token: Token) -> Entitlement | None:
+        """The entitlement, if it gives no plan, whoever has taken it."""
+        found = _entitlement(await self._get(request.account_id))
+        return found if found.plan is Plan.NONE else None
 
     @entitlements.list_entitlements.action
     async def list_entitlements(self, request: Scan, token: Token) -> Page:

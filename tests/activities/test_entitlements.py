@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
+import httpx
 import pytest
 
 from activities.entitlements import contract as entitlements
-from activities.entitlements.contract import ChangeEntitlement, Entitlement, Plan, ReadEntitlement
+from activities.entitlements.contract import ChangeEntitlement, Entitlement, Plan, ReadEntitlement, RevokeEntitlement
 from activities.entitlements.http import HttpEntitlements
 from kit.contract import FailureKind, Outcome, Token, Undo
 from kit.errors import Refused
@@ -28,6 +29,10 @@ async def connector(sandbox: Sandbox) -> AsyncIterator[HttpEntitlements]:
 def _change(account_id: str, plan: Plan = Plan.PRO, *, version: int = 0, was: Plan = Plan.NONE) -> ChangeEntitlement:
     before = Entitlement(account_id=account_id, plan=was, version=version)
     return ChangeEntitlement(account_id=account_id, change_id="UPG-1", plan=plan, before=before)
+
+
+def _revoke(account_id: str) -> RevokeEntitlement:
+    return RevokeEntitlement(account_id=account_id, change_id="CANCEL-1")
 
 
 @pytest.mark.slow
@@ -87,8 +92,8 @@ async def test_the_undo_leaves_what_came_after_it(sandbox: Sandbox, connector: H
     assert sandbox.app.entitlements.plan("ACC-1") == Plan.ENTERPRISE
 
 
-async def test_a_revoked_plan_is_given_back_by_the_undo(sandbox: Sandbox, connector: HttpEntitlements) -> None:
-    """To revoke is to change to no plan, and undone like every change."""
+async def test_a_plan_that_was_taken_is_given_back_by_the_undo(sandbox: Sandbox, connector: HttpEntitlements) -> None:
+    """To change to no plan is undone like every change."""
     given = await connector.change(_change("ACC-1"), TOKEN)
     revoke = _change("ACC-1", Plan.NONE, version=given.version, was=Plan.PRO)
     key = TOKEN.model_copy(update={"key": "entitlement:ACC-1:CANCEL-1"})
@@ -98,6 +103,74 @@ async def test_a_revoked_plan_is_given_back_by_the_undo(sandbox: Sandbox, connec
     await connector.put_back(Undo(revoke, revoked), key)
 
     assert (plan, sandbox.app.entitlements.plan("ACC-1")) == (Plan.NONE, Plan.PRO)
+
+
+@pytest.mark.slow
+async def test_a_revocation_keeps_its_promises(sandbox: Sandbox, connector: HttpEntitlements) -> None:
+    """Revoking conforms: whatever the account has, it is taken once, however often it is asked for."""
+    accounts = [f"ACC-{number}" for number in range(1, 8)]
+    for account in accounts:
+        sandbox.app.entitlements.add(account, plan=Plan.PRO)
+
+    def fault(kind: FaultKind, account: str, expected: FailureKind, outcome: Outcome) -> Fault:
+        async def inject() -> None:
+            await sandbox.control.fault(Operation.CHANGE_ENTITLEMENT, kind)
+
+        return Fault(inject, _revoke(account), expected, outcome)
+
+    async def revoked() -> int:
+        return sum(sandbox.app.entitlements.plan(account) == Plan.NONE for account in accounts)
+
+    report = await check_connector(
+        connector,
+        entitlements.revoke,
+        _revoke("ACC-1"),
+        oracle=revoked,
+        faults=[
+            fault(FaultKind.REFUSE, "ACC-2", FailureKind.FORBIDDEN, Outcome.REFUSED),
+            fault(FaultKind.RATE_LIMIT, "ACC-3", FailureKind.RATE_LIMITED, Outcome.NOT_STARTED),
+            fault(FaultKind.UNAVAILABLE, "ACC-4", FailureKind.UNAVAILABLE, Outcome.UNKNOWN),
+            fault(FaultKind.DROP_BEFORE, "ACC-5", FailureKind.UNAVAILABLE, Outcome.UNKNOWN),
+            fault(FaultKind.DROP_REPLY, "ACC-6", FailureKind.UNAVAILABLE, Outcome.UNKNOWN),
+            fault(FaultKind.ERROR_AFTER, "ACC-7", FailureKind.UNAVAILABLE, Outcome.UNKNOWN),
+        ],
+    )
+
+    assert report.faults == 6
+    assert {Promise.KEY_HONOURED, Promise.PROBE_BEFORE, Promise.PROBE_AFTER} <= set(report.kept)
+
+
+async def test_what_is_revoked_is_not_written_again(sandbox: Sandbox, connector: HttpEntitlements) -> None:
+    """Whoever has taken the plan, the revocation is done, and the version stays."""
+    sandbox.app.entitlements.add("ACC-1", plan=Plan.NONE)
+
+    found = await connector.revoke(_revoke("ACC-1"), TOKEN)
+
+    assert found == Entitlement(account_id="ACC-1", plan=Plan.NONE, version=1)
+    assert sandbox.app.entitlements.accounts["ACC-1"]["version"] == 1
+
+
+@pytest.mark.parametrize("written", [Plan.NONE, Plan.ENTERPRISE])
+async def test_a_revocation_takes_only_what_it_has_read(
+    sandbox: Sandbox, connector: HttpEntitlements, written: Plan
+) -> None:
+    """Who writes between its look and its write is not overwritten: no plan is what was wanted, another one is told."""
+    sandbox.app.entitlements.add("ACC-1", plan=Plan.PRO)
+    other = _change("ACC-1", written, version=1, was=Plan.PRO)
+
+    async def overtake(reply: httpx.Response) -> None:
+        client.event_hooks = {}
+        await connector.change(other, TOKEN)
+
+    async with client_of(sandbox) as client:
+        client.event_hooks = {"response": [overtake]}
+        if written is Plan.NONE:
+            assert (await HttpEntitlements(client).revoke(_revoke("ACC-1"), TOKEN)).version == 2
+        else:
+            with pytest.raises(Refused, match="was changed from version 1 while it was revoked"):
+                await HttpEntitlements(client).revoke(_revoke("ACC-1"), TOKEN)
+
+    assert sandbox.app.entitlements.plan("ACC-1") == written
 
 
 async def test_an_account_of_which_nothing_was_written_has_no_plan(connector: HttpEntitlements) -> None:

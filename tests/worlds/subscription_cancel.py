@@ -169,7 +169,8 @@ class CancelWorld(World):
             case EffectKind.REFUNDED:
                 operation, key = "billing.refund_proration", f"refund-proration:{effect.reference}"
             case EffectKind.ENTITLED if effect.details["plan"] == Plan.NONE:
-                operation, key = "entitlements.change", f"entitlement:{effect.reference}:{REQUEST.workflow_id}"
+                operation = "entitlements.revoke"
+                key = f"entitlement:{effect.reference}:revoke:{REQUEST.workflow_id}"
             case EffectKind.SENT:
                 operation, key = "email.send_notice", _notice_of(effect) or ""
             case _:
@@ -216,7 +217,7 @@ def _stripe(kind: str, code: str) -> dict[str, Any]:
 
 _REFUSALS: Final = {
     ("billing.refund_proration", Role.ACTION): (400, _stripe("invalid_request_error", "charge_disputed")),
-    ("entitlements.change", Role.ACTION): (403, {"error": "forbidden"}),
+    ("entitlements.revoke", Role.ACTION): (403, {"error": "forbidden"}),
 }
 
 
