@@ -12,6 +12,9 @@ Exceptions, and why they are none of a defect:
   settled must be true all the same.
 - *Unrecorded.* Where the ledger could not be written while the attempt lasted, the result went to the workflow and the
   row stays open for a look-up, as the guard's table says. The run's own word must then agree with the truth.
+- *Entities.* Each event is a saga of its own: it has a deadline, it is finished when the entity is cancelled and no
+  other is begun, and when it was undone nothing of it stands. What was applied stands however the entity ends. In which
+  order an event of an earlier run was undone is not looked at: the history is the latest run's.
 
 What they cannot see: a compensation that is carried out twice (two refunds of one charge) where the provider's record
 only says that the effect is gone, and what an operation does that says it only reads. A world whose truth tells more,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from kit.testing.faults import FaultKind
 from kit.testing.runs import Ending, Run, Seen, Truth
 from kit.testing.world import Subject
 from kit.workflow import Choice, EntityWorkflow, SagaWorkflow, Task
+from kit.workflow.events import KEPT
 from kit.workflow.steps import Phase, UndoState
 
 Place = tuple[str, str]
@@ -108,6 +110,31 @@ class Case:
         return ending is Ending.COMPLETED or (self.is_entity and ending is Ending.CANCELLED)
 
     @cached_property
+    def memory(self) -> Mapping[str, Any]:
+        """What the run of an entity was given of the runs before it, as `kit.workflow.Memory` names it."""
+        events = self.history.events
+        given = events[0].workflow_execution_started_event_attributes.input.payloads if events else ()
+        memory: Mapping[str, Any] = json.loads(given[0].data).get("memory", {}) if given else {}
+        return memory
+
+    def given_up(self, row: Entry) -> bool:
+        """Whether a row is of an event that its entity has undone, of whose steps the summary tells no more.
+
+        An event that fails ends the entity's run, or is written down, and its steps are never told. So it is one of the
+        event with which this run was begun, of another run; or of this run, and not told. What earlier runs have
+        applied is told no more either.
+        """
+        if not self.is_entity or row.saga != self.run.workflow_id or self.run.summary is None:
+            return False
+        told = self.run.summary.steps
+        if len(told) >= KEPT or (row.operation, row.key) in {step_place(step) for step in told}:
+            return False
+        stuck = self.memory.get("stuck") or {}
+        earlier: int = self.memory.get("steps", 0)
+        failed: str | None = stuck.get("event", {}).get("id")
+        return row.step > earlier or row.correlation_id == failed
+
+    @cached_property
     def steps(self) -> tuple[Step, ...]:
         """The steps of the saga; none for another workflow.
 
@@ -172,6 +199,11 @@ def place_of(effect: Truth) -> Place:
 def step_place(step: Step) -> Place:
     """What names a step's effect."""
     return step["operation"], step["key"]
+
+
+def by_person(row: Entry) -> bool:
+    """Whether a row says what a person has decided."""
+    return row.reason is not None and row.reason.startswith(tuple(f"{choice.value} by " for choice in Choice))
 
 
 def counts(step: Step) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kit.contract import Effect, Outcome
-from kit.testing.invariants.case import WITHOUT_SUCCESS, Case, Step, counts, is_settled, place_of, step_place
+from kit.testing.invariants.case import WITHOUT_SUCCESS, Case, Step, by_person, counts, is_settled, place_of, step_place
 from kit.workflow.steps import Phase
 
 
@@ -38,6 +38,10 @@ def complete(case: Case) -> Iterator[str]:
             yield f"the run completed, but {operation}, which comes after its pivot, is {said!r} (key {key!r})"
         elif case.stands(step) and place not in counted and not case.is_others(place):
             yield f"the run completed and calls {operation} {said!r}, but it stands (key {key!r})"
+    for effect in case.live if case.is_entity else ():
+        row = case.rows.get(place_of(effect))
+        if row is not None and case.given_up(row) and not by_person(row):
+            yield f"event {row.correlation_id!r} was undone, but {effect.operation} stands (key {effect.key!r})"
 
 
 def nothing_left(case: Case) -> Iterator[str]:

@@ -7,9 +7,8 @@ from typing import Final
 
 from kit.ledger import Entry, State
 from kit.testing.faults import FaultKind
-from kit.testing.invariants.case import Case, counts, place_of, step_place
+from kit.testing.invariants.case import Case, by_person, counts, place_of, step_place
 from kit.testing.runs import Ending
-from kit.workflow import Choice
 from kit.workflow.steps import UndoState
 
 _GONE: Final = frozenset({State.UNDONE, State.VOID, State.REFUSED})
@@ -26,7 +25,7 @@ def true_ledger(case: Case) -> Iterator[str]:
     """What the ledger calls settled is true, and at the end of a run nothing of it is open."""
     for (operation, key), row in case.rows.items():
         place = operation, key
-        if place in case.decided or _by_person(row) or not _answers_for(case, row):
+        if place in case.decided or by_person(row) or not _answers_for(case, row):
             continue
         stands = place in case.standing
         if row.state is State.DONE and not stands:
@@ -58,10 +57,6 @@ def _answers_for(case: Case, row: Entry) -> bool:
     return not case.run.sagas.isdisjoint(row.sagas) or (case.first and case.others.isdisjoint(row.sagas))
 
 
-def _by_person(row: Entry) -> bool:
-    return row.reason is not None and row.reason.startswith(tuple(f"{choice.value} by " for choice in Choice))
-
-
 def _known_otherwise(case: Case, row: Entry, *, stands: bool) -> bool:
     """Whether a row is open only because it could not be written, and the workflow's own word is true."""
     if not case.strikes(FaultKind.UNRECORDED):
@@ -70,7 +65,7 @@ def _known_otherwise(case: Case, row: Entry, *, stands: bool) -> bool:
     # By a child, by the saga of an event, which has undone itself and gone, or by the unwind of a terminated run.
     elsewhere = row.saga in case.run.children or (step is None and case.is_entity) or case.run.unwound is not None
     if elsewhere:
-        return not stands if row.state is State.UNDOING else stands
+        return not stands if row.state is State.UNDOING else stands and not case.given_up(row)
     if step is None:
         return not case.is_saga
     if row.state is State.UNDOING:
