@@ -21,7 +21,7 @@ from kit.errors import DefinitionError
 from kit.testing import FaultKind, Scenario, Verdict, sweep
 from tests.mutants.careful import ORIGINAL_BY_HAND
 from tests.mutants.registry import MUTANTS
-from tests.mutants.seeding import ORIGINAL, ORIGINAL_ON_THE_STREET, Mutant, subject_of
+from tests.mutants.seeding import ORIGINALS, Mutant, subject_of
 from tests.mutants.table import PAGE, written
 
 SHOWN: Final = 5
@@ -76,9 +76,9 @@ def _told(verdict: Verdict) -> str:
 
 
 async def main(names: Sequence[str], *, depth: int, kinds: Sequence[FaultKind] | None = None) -> bool:
-    """Look at the mutants of these names, or at all, and at the original; tells whether the registry is right."""
+    """Look at the mutants of these names, or at all, and at the originals; tells whether the registry is right."""
     right = True
-    for mutant in (ORIGINAL, ORIGINAL_ON_THE_STREET, ORIGINAL_BY_HAND, *MUTANTS):
+    for mutant in (*ORIGINALS.values(), ORIGINAL_BY_HAND, *MUTANTS):
         if names and mutant.name not in names:
             continue
         began = time.perf_counter()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tests.mutants.seeding import Edit, Mutant
+from tests.mutants.seeding import STREET, Edit, Mutant
 
 _WAREHOUSE: Final = "activities/inventory/http.py"
 _ORDERS: Final = "activities/orders/sql.py"
@@ -59,7 +59,7 @@ IN_CONNECTORS: Final = (
     ),
     Mutant(
         name="reservation_of_another_order_is_found",
-        street=True,
+        subject=STREET,
         story="The look-up goes by the sku: any reservation of it will do.",
         edits=(Edit(_WAREHOUSE, _ASK_BY_REFERENCE, 'params={"reference": f"reserve:YESTERDAY:{request.sku}"})\n'),),
         caught="inventory.reserve#1:crash_before",
@@ -135,7 +135,7 @@ IN_CONNECTORS: Final = (
     ),
     Mutant(
         name="release_by_the_sku",
-        street=True,
+        subject=STREET,
         story="The release goes by the reference of the last reservation it finds, whoever's it is.",
         edits=(
             Edit(
@@ -174,7 +174,7 @@ IN_CONNECTORS: Final = (
     ),
     Mutant(
         name="cart_of_another_order_reopened",
-        street=True,
+        subject=STREET,
         story="The undo opens every cart that is checked out: the filter was 'too clever'.",
         edits=(Edit(_ORDERS, _REOPEN, _REOPEN.splitlines(keepends=True)[1]),),
         caught="payments.capture#1:refused",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tests.mutants.seeding import Edit, Mutant
+from tests.mutants.seeding import STREET, Edit, Mutant
 
 _PAYMENTS: Final = "activities/payments/contract.py"
 _STRIPE: Final = "activities/payments/stripe.py"
@@ -90,7 +90,7 @@ IN_CONTRACTS: Final = (
     ),
     Mutant(
         name="receipt_key_without_the_order",
-        street=True,
+        subject=STREET,
         story="One receipt per customer: the key is the address.",
         edits=(Edit(_EMAIL, 'key="receipt:{order_id}"', 'key="receipt:{to}"'),),
         caught="clean",

@@ -162,6 +162,14 @@ class PerRun(_Ledger):
         return self._usual(command)
 
 
+class Overlooking(_Ledger):
+    """Of a run's effects only those are listed that are known to have happened."""
+
+    async def of_saga(self, saga: str) -> list[Entry]:
+        """See base class."""
+        return [row for row in await super().of_saga(saga) if row.state is State.DONE]
+
+
 def _fault(
     name: str,
     story: str,
@@ -223,7 +231,8 @@ IN_LEDGER: Final = (
         Tombless,
         equivalent="a saga undoes what is settled, and a late request asks no ledger. What the tombstone stops is an "
         "attempt that froze before it asked, and wakes up after its undo: no fault of a sweep does that, and the tests "
-        "of the guard do (`test_action_after_its_tombstone_is_refused`)",
+        "of the guard do (`test_action_after_its_tombstone_is_refused`). Nor does a termination: the unwind reads the "
+        "ledger when no attempt of the run can ask any more",
     ),
     _fault(
         "undo_recorded_before_it_happened",
@@ -245,5 +254,12 @@ IN_LEDGER: Final = (
         PerRun,
         caught="inventory.reserve#1:started_again",
         breaks="the ledger says what is true",
+    ),
+    _fault(
+        "doubts_not_listed",
+        "What a terminated run has done is read from the rows that say 'done': the others have not happened.",
+        Overlooking,
+        caught="payments.authorize#1:reply_lost+payments.authorize#1:terminated",
+        breaks="terminated, then unwound: nothing is left",
     ),
 )

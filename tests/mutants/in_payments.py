@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tests.mutants.seeding import Edit, Mutant
+from tests.mutants.seeding import STREET, Edit, Mutant
 
 _PATH: Final = "activities/payments/stripe.py"
 _WIRE: Final = "activities/stripe.py"
@@ -190,7 +190,7 @@ IN_PAYMENTS: Final = (
     ),
     Mutant(
         name="anybodys_authorization_is_found",
-        street=True,
+        subject=STREET,
         story="The look-up compares amounts instead of keys: 'the metadata is not always there'.",
         edits=(
             _edit(

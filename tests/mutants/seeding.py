@@ -4,6 +4,9 @@ Nothing of the kit is changed, and nothing is patched at run time. The sources o
 and the world they are verified in) are imported a second time under their own names, with the mutant's edits in them;
 what is built from them is as real as the original, and stays beside it. What the guard itself would get wrong is seeded
 where the guard meets the ledger: a ledger that breaks one of its rules.
+
+One limit: a process then has several classes of one workflow type, and an unwind, which looks the pivot up by the type,
+finds the original's. A fault that moves the pivot is not to be judged by scenarios with a termination.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from importlib.abc import MetaPathFinder, SourceLoader
 from importlib.machinery import ModuleSpec
 from importlib.util import spec_from_loader
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Final
 
 from kit.ledger import Ledger
@@ -27,10 +31,14 @@ from kit.testing import Subject, Wire, World
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 
-WORLD: Final = "tests.mutants.street"
-"""The module of the worlds that mutants, and the original, are run in."""
+CHECKOUT: Final = "tests.worlds.checkout:CHECKOUT"
+STREET: Final = "tests.mutants.street:STREET"
+CANCEL: Final = "tests.worlds.subscription_cancel:SUBSCRIPTION_CANCEL"
+DEAR_CANCEL: Final = "tests.worlds.subscription_cancel:DEAR_SUBSCRIPTION_CANCEL"
+UPGRADE: Final = "tests.worlds.plan_upgrade:PLAN_UPGRADE"
+"""What faults are seeded into: subjects, by module and name."""
 
-_COPIED: Final = ("activities", "workflows", "tests.worlds.checkout", WORLD)
+_COPIED: Final = ("activities", "workflows", "tests.worlds", "tests.mutants.street")
 """What may be imported anew for a mutant: the service, and the worlds built from it."""
 
 
@@ -68,7 +76,7 @@ class Mutant:
         edits: The diff.
         workflow: Written by hand instead of the reference's workflow.
         ledger: Instead of the world's.
-        street: Run in the world with another order in it.
+        subject: What it was seeded into, and is run as.
         caught: The scenario that catches it; ``None`` when none does.
         breaks: The invariant that does not hold there.
         refused: Part of the error with which it is refused when its classes or its worker are built.
@@ -80,7 +88,7 @@ class Mutant:
     edits: tuple[Edit, ...] = ()
     workflow: type | None = None
     ledger: Callable[[], Ledger] | None = None
-    street: bool = False
+    subject: str = CHECKOUT
     caught: str | None = None
     breaks: str = ""
     refused: str | None = None
@@ -95,18 +103,25 @@ class Mutant:
 
 
 ORIGINAL: Final = Mutant(name="original", story="The reference as it is.")
-ORIGINAL_ON_THE_STREET: Final = Mutant(name="original_on_the_street", story="The same.", street=True)
-"""What every mutant is a copy of: nothing may be found in it."""
+
+ORIGINALS: Final = {
+    CHECKOUT: ORIGINAL,
+    STREET: Mutant(name="original_on_the_street", story="The same, with other orders beside it.", subject=STREET),
+    CANCEL: Mutant(name="original_cancel", story="A subscription's end as it is.", subject=CANCEL),
+    DEAR_CANCEL: Mutant(name="original_dear_cancel", story="The same, with an approval.", subject=DEAR_CANCEL),
+    UPGRADE: Mutant(name="original_upgrade", story="A plan's upgrade as it is.", subject=UPGRADE),
+}
+"""What the mutants are copies of, by their subject: nothing may be found in it."""
 
 
 def subject_of(mutant: Mutant) -> Subject:
-    """The checkout with the fault in it.
+    """What is swept: the reference with the fault in it.
 
     Raises:
         DefinitionError: The fault is refused when the classes are built.
     """
-    worlds = _worlds(mutant)
-    subject: Subject = worlds.STREET if mutant.street else worlds.CHECKOUT
+    module, _, name = mutant.subject.partition(":")
+    subject: Subject = getattr(_module(mutant, module), name)
     if mutant.workflow is not None:
         subject = replace(subject, workflow=mutant.workflow)
     if mutant.ledger is not None:
@@ -120,21 +135,22 @@ def _with_ledger(world: Callable[[Wire], World], ledger: Callable[[], Ledger], w
     return built
 
 
-def _worlds(mutant: Mutant) -> Any:
+def _module(mutant: Mutant, name: str) -> ModuleType:
+    """A module as the mutant's edits have made it."""
+    original = importlib.import_module(name)  # first, so that all that it imports is there
     if not mutant.edits:
-        return importlib.import_module(WORLD)
+        return original
     texts: dict[str, tuple[str, str]] = {}
     for edit in mutant.edits:
         _, text = texts.get(edit.module, ("", (ROOT / edit.path).read_text(encoding="utf-8")))
         texts[edit.module] = (f"mutants/{mutant.name}/{edit.path}", edit.apply(text))
     with _copies(texts):
-        return importlib.import_module(WORLD)
+        return importlib.import_module(name)
 
 
 @contextmanager
 def _copies(texts: Mapping[str, tuple[str, str]]) -> Iterator[None]:
     """Let the service be imported anew, some of its modules with another text, and put everything back afterwards."""
-    importlib.import_module(WORLD)  # so that all of them are there
     kept = {name: sys.modules[name] for name in _affected(texts)}
     for name in kept:
         package, _, attribute = name.rpartition(".")

@@ -7,7 +7,7 @@ from typing import Final
 from kit.testing import Scenario
 from tests.mutants.careful import ORIGINAL_BY_HAND
 from tests.mutants.registry import MUTANTS, PLACES
-from tests.mutants.seeding import ORIGINAL, ORIGINAL_ON_THE_STREET, ROOT, Mutant
+from tests.mutants.seeding import ORIGINALS, ROOT, Mutant
 
 PAGE: Final = ROOT / "docs/explanation/bugs-it-finds.md"
 """The page that shows it."""
@@ -32,7 +32,7 @@ def original_of(mutant: Mutant) -> Mutant:
     """What a mutant is a copy of."""
     if mutant.workflow is not None:
         return ORIGINAL_BY_HAND
-    return ORIGINAL_ON_THE_STREET if mutant.street else ORIGINAL
+    return ORIGINALS[mutant.subject]
 
 
 def written(page: str) -> str:
