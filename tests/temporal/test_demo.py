@@ -16,7 +16,8 @@ from typing import Any, Final
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.docs.pages import ROOT, blocks
+
 KIT = Path(sys.executable).parent / "kit"
 
 pytestmark = pytest.mark.slow
@@ -100,14 +101,20 @@ def demo(*arguments: str) -> Iterator[Demo]:
 
 
 @pytest.fixture(scope="module")
-def document() -> dict[str, Any]:
-    """What one run of all orders says to machines."""
+def printed() -> tuple[str, str]:
+    """What one run of everything prints: for machines, and for people."""
     with demo("--once", "--json") as running:
         out, err = running.process.communicate()
         assert running.process.returncode == 0, err
         assert running.left() == {}
         assert list(Path(running.mark.partition("=")[2]).iterdir()) == []
-    found: dict[str, Any] = json.loads(out)
+    return out, err
+
+
+@pytest.fixture(scope="module")
+def document(printed: tuple[str, str]) -> dict[str, Any]:
+    """What it says to machines."""
+    found: dict[str, Any] = json.loads(printed[0])
     return found
 
 
@@ -131,6 +138,14 @@ def test_all_orders_are_played_and_well(document: dict[str, Any]) -> None:
     assert document["verdict"]["ok"]
     assert document["verdict"]["problems"] == []
     assert document["server"]["embedded"]
+
+
+def test_the_readme_shows_what_it_prints(printed: tuple[str, str]) -> None:
+    """Every line of the README's excerpt is printed, in this order."""
+    excerpt = next(block for block in blocks(ROOT / "README.md") if block.language == "text")
+    told = iter(printed[1].splitlines())
+
+    assert [line for line in excerpt.text.splitlines() if line not in told] == []
 
 
 def test_cancellations_end_everywhere_or_nowhere(document: dict[str, Any]) -> None:
