@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -20,6 +20,10 @@ from kit.testing.sandbox.exchange import ConnectionDropped, Sleep
 from kit.testing.sandbox.records import utc_now
 from kit.testing.sandbox.smtp import SmtpProtocol
 from kit.testing.sandbox.webhooks import FULFILMENT_PATH
+
+KEEP_ALIVE: Final = 75
+"""Seconds an idle connection stays open, as at nginx. Clients give theirs up after 5 (httpx) and more: were it as few
+here, a connection would now and then be closed in the very moment in which a request is sent on it."""
 
 
 class DroppingProtocol(H11Protocol):
@@ -113,7 +117,15 @@ class Sandbox:
 async def http_server(app: ASGIApp, *, host: str, port: int) -> AsyncIterator[int]:
     """Serve an ASGI application on a socket, until the block is left; yields the port, a free one for 0."""
     # Not uvicorn.Server: it takes over signals, and polls ten times a second to learn that it should stop.
-    config = Config(app, http=DroppingProtocol, ws="none", lifespan="off", log_config=None, access_log=False)
+    config = Config(
+        app,
+        http=DroppingProtocol,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        timeout_keep_alive=KEEP_ALIVE,
+    )
     config.load()
     state = ServerState()
 

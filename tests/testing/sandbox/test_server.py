@@ -19,6 +19,7 @@ from kit.testing.sandbox import (
     SandboxControl,
     SandboxTransport,
 )
+from kit.testing.sandbox.server import KEEP_ALIVE
 
 from .conftest import Authorize, Gate, SendMail
 
@@ -255,3 +256,11 @@ async def test_command_runs_until_sigterm() -> None:
     assert addresses["pid"] == process.pid
     assert addresses.keys() >= {"webhook_url", "webhook_secret"}
     assert await process.wait() == 0
+
+
+def test_clients_give_idle_connections_up_first() -> None:
+    """The server keeps a connection far longer than httpx does: no request goes out on one that is just being closed."""
+    given_up = httpx.Limits().keepalive_expiry
+
+    assert given_up is not None
+    assert given_up * 10 < KEEP_ALIVE
