@@ -176,10 +176,16 @@ class Redriving:
         """Why nobody can know any more whether an event's effects have happened; ``None`` when somebody can."""
         if event.at >= self.known_since:
             return None
-        if any([await ledger.of_saga(event.workflow_id) for ledger in self.ledgers]):
-            return None  # the run wrote down what it did, so what is not there was not done
+        # What the run has left in the ledger is known. What is not there was not done, or was purged before the rest.
+        # The rows of an entity are those of all its events, and say nothing about this one.
+        rows = [] if event.event is not None else [await ledger.of_saga(event.workflow_id) for ledger in self.ledgers]
+        known = {row.operation for found in rows for row in found}
         age = self.now - event.at
-        blind = sorted(name for name, operation in definition.operations.items() if not _knowable(operation, age))
+        blind = sorted(
+            name
+            for name, operation in definition.operations.items()
+            if name not in known and not _knowable(operation, age)
+        )
         if not blind:
             return None
         return (

@@ -26,7 +26,8 @@ from kit.workflow.batches import (
     replay_id,
 )
 from tests.harness import Running, running
-from tests.workflow.sagas import Travel
+from tests.workflow.entities import GoesOn
+from tests.workflow.sagas import Plan, Travel
 from tests.workflow.scene import new_id
 from tests.workflow.world import World, declined
 
@@ -160,6 +161,49 @@ class TestOnTheServer:
         assert "flight.book" in report.remarks[0].why
         assert "hotel.book" not in report.remarks[0].why
         assert world.provider.live == {}
+
+    async def test_what_the_ledger_has_in_part_is_not_done_again(
+        self, server: WorkflowEnvironment, tmp_path: Path
+    ) -> None:
+        """A run's early effects are purged before its late ones: that the late ones are there says nothing of them."""
+        world = World()
+        events = past(tmp_path, trip(43, lines=("step flight", "step card")))
+
+        async with running(server, world.plugin, [Travel]) as worker:
+            run = await worker.start(Travel.run, Plan(id="43", lines=("step card",)))
+            await run.result()
+            world.ledger.ascribe(run.id, to="trip-43")  # the server has forgotten that one
+            report = await replayed(worker, events, batch(ledger_since=datetime.now(UTC)))
+
+        assert report.counts == {Redriven.TOO_OLD: 1}
+        assert "flight.book" in report.remarks[0].why
+        assert "card.charge" not in report.remarks[0].why
+        assert world.provider.live == {"card:43": 1}
+
+    async def test_one_event_of_an_entity_says_nothing_of_its_others(
+        self, server: WorkflowEnvironment, tmp_path: Path
+    ) -> None:
+        """An entity's rows are there as long as it lives; an event from before the ledger is too old all the same."""
+        world = World()
+        guest = new_id()
+        event = PastEvent(
+            workflow="GoesOn",
+            workflow_id=guest,
+            entity=guest,
+            at=MONDAY,
+            request={"state": {}},
+            event={"id": "new", "source": "desk", "data": {"note": "a", "do": "hotel, car"}},
+        )
+        old = event.model_copy(update={"event": {**event.event, "id": "old"}})
+
+        async with running(server, world.plugin, [GoesOn]) as worker:
+            first = await replayed(worker, past(tmp_path, event), batch())
+            await world.provider.happens("+car:new")
+            report = await replayed(worker, past(tmp_path, old), batch(ledger_since=datetime.now(UTC)))
+
+        assert first.counts == {Redriven.DELIVERED: 1}
+        assert report.counts == {Redriven.TOO_OLD: 1}
+        assert world.provider.story == ["+hotel:new", "+car:new"]
 
     async def test_batch_goes_on_where_its_feeder_died(self, server: WorkflowEnvironment, tmp_path: Path) -> None:
         """A feeder that is killed is followed by one that hands over the pages that are missing."""
