@@ -14,6 +14,9 @@ from kit.errors import FailureKind, Outcome
 REASON_UNKNOWABLE: Final = "unknowable"
 """Reason code of a failure whose outcome no machine can find out."""
 
+REASON_SHARED: Final = "shared"
+"""Reason code of a failure: another run has the effect, too, so another one cannot take its place."""
+
 REASON_NO_UNDO: Final = "no_undo"
 """Reason code of an undo that only a person can carry out: the effect is there, and has no compensation."""
 
@@ -61,6 +64,7 @@ class UndoRequest(BaseModel, Generic[RequestT, ResultT]):
         result: What came of it, where that is known.
         outcome: What is known of the effect.
         keeps: What has happened stays: only whether it has is asked, and what has not never will.
+        alone: Another effect is to take its place: refused while it stands, or may stand, for another run.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -69,6 +73,7 @@ class UndoRequest(BaseModel, Generic[RequestT, ResultT]):
     result: ResultT | None = None
     outcome: Outcome
     keeps: bool = Field(default=False, exclude_if=lambda value: not value)
+    alone: bool = Field(default=False, exclude_if=lambda value: not value)
 
 
 @dataclass(frozen=True, slots=True)

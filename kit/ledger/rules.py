@@ -25,6 +25,8 @@ void, undone                   ``Rejected``: came after its undo        ``Settle
 .. [2] A saga that is answered with the effect of another one shares it: the business means one effect, and both
    runs rely on it. The undo of one of them then only gives its share up, and the effect passes to the next; the last
    one takes it back. Without this the run that had the effect would pull it from under the run that was told of it.
+   A saga that means to have another effect in its stead (``alone``) is ``Rejected`` while this one stands or may stand
+   for another saga, and leaves a tombstone for all of them where it was refused: else there would be two.
 
 Every later write is fenced: it takes effect only while the row is still held by the attempt that claimed it.
 A repeated write by the same attempt (its first reply was lost) is answered like the first.
@@ -36,6 +38,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from kit.contract.token import REASON_SHARED
 from kit.errors import FailureKind
 from kit.ledger.states import (
     REASON_AFTER_UNDO,
@@ -187,6 +190,10 @@ def _share_of(entry: Entry, *, left: bool = False) -> Share:
     return Share(saga=entry.saga, run_id=entry.run_id, step=entry.step, correlation_id=entry.correlation_id, left=left)
 
 
+_GONE = frozenset({State.VOID, State.UNDONE})
+"""States of an effect that is not there and never will be."""
+
+
 def _claim_undo(current: Entry | None, ask: ClaimUndo) -> tuple[Entry | None, Verdict]:
     new = ask.entry
     if current is None:
@@ -197,7 +204,10 @@ def _claim_undo(current: Entry | None, ask: ClaimUndo) -> tuple[Entry | None, Ve
         return entry, Settled(entry)
     if current.fingerprint != new.fingerprint:
         return None, Rejected(current, FailureKind.KEY_REUSED, REASON_KEY_REUSED)
-    if current.saga != new.saga or len(current.sagas) > 1:
+    others = current.saga != new.saga or len(current.sagas) > 1
+    if others and ask.alone and current.state is not State.REFUSED and current.state not in _GONE:
+        return None, Rejected(current, FailureKind.CONFLICT, REASON_SHARED)
+    if others and not (ask.alone and current.state is State.REFUSED):
         left = _leave(current, new, now=ask.now)
         return left, Settled(left or current)
     match current.state:

@@ -130,11 +130,13 @@ class ClaimAction:
 class ClaimUndo:
     """May this attempt carry out the undo?
 
-    ``entry.result`` holds the action's result when the asker knows the action was done, else ``None``.
+    ``entry.result`` holds the action's result when the asker knows the action was done, else ``None``. ``alone``: the
+    asker means to have another effect in its stead, so that it stands for another saga is a refusal.
     """
 
     entry: Entry
     now: datetime
+    alone: bool = False
 
     def __post_init__(self) -> None:
         _require_lease(self.entry)

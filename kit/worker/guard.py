@@ -160,8 +160,8 @@ class Guard:
     async def _undo(self, work: Work, undo: UndoRequest[Any, Any]) -> bool:
         known = dump(work.operation, undo.result) if undo.outcome is Outcome.DONE else None
         if work.strategy is OnceStrategy.BY_TRANSACTION:
-            return await transaction.undo(work, known=known)
-        return await undoing.undo(work, known=known)
+            return await transaction.undo(work, known=known, alone=undo.alone)
+        return await undoing.undo(work, known=known, alone=undo.alone)
 
     async def record_decision(
         self,

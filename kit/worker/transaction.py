@@ -73,11 +73,11 @@ async def _carry_out(work: Work, database: TransactionalLedger, tx: AsyncConnect
     return result
 
 
-async def undo(work: Work, *, known: bytes | None) -> bool:
+async def undo(work: Work, *, known: bytes | None, alone: bool = False) -> bool:
     """Undo the action and record that, or leave a tombstone."""
     try:
         async with _transaction(work) as (database, tx):
-            ask = ClaimUndo(entry=work.entry(result=known), now=work.attempt.now)
+            ask = ClaimUndo(entry=work.entry(result=known), now=work.attempt.now, alone=alone)
             verdict = await database.apply_in(tx, ask)
             match verdict:
                 case Settled(entry):

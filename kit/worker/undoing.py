@@ -17,14 +17,20 @@ from kit.worker.failures import ledger_down
 from kit.worker.work import Work, log
 
 
-async def undo(work: Work, *, known: bytes | None) -> bool:
-    """Claim the undo and carry it out. ``known`` is the action's result as the workflow remembers it.
+async def undo(work: Work, *, known: bytes | None, alone: bool = False) -> bool:
+    """Claim the undo and carry it out.
+
+    Args:
+        work: The attempt.
+        known: The action's result as the workflow remembers it.
+        alone: See `kit.contract.UndoRequest`.
 
     Returns:
         Whether there was an effect to undo.
     """
     try:
-        verdict = await work.ledger.apply(ClaimUndo(entry=work.entry(result=known), now=work.attempt.now))
+        ask = ClaimUndo(entry=work.entry(result=known), now=work.attempt.now, alone=alone)
+        verdict = await work.ledger.apply(ask)
     except LedgerUnavailable as error:
         raise work.undo_failed(ledger_down(error)) from error
     match verdict:

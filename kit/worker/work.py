@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from temporalio.exceptions import ApplicationError
 
 from kit.contract import HELD_PAUSE, Asking, OnceStrategy, Operation, Role, Token, fingerprint
-from kit.contract.token import REASON_UNKNOWABLE
+from kit.contract.token import REASON_SHARED, REASON_UNKNOWABLE
 from kit.errors import (
     FailureKind,
     LedgerError,
@@ -308,17 +308,21 @@ class Work:
                 return self.fail(Waiting(FailureKind.CONFLICT, text, reason="lease_live", retry_after=wait))
             case Rejected(entry, kind, reason):
                 undoing = self.role is Role.COMPENSATION
-                failure = Refused(kind, self._why_never(entry, kind), reason=reason)
+                failure = Refused(kind, self._why_never(entry, kind, reason), reason=reason)
                 left = Outcome.UNKNOWN if undoing else self._left_by(entry, kind)
                 return self.fail(failure, outcome=left, needs_person=undoing, final=True)
             case _:
                 raise AssertionError(f"the ledger answered {verdict!r} to a claim")
 
-    def _why_never(self, entry: Entry, kind: FailureKind) -> str:
+    def _why_never(self, entry: Entry, kind: FailureKind, reason: str) -> str:
         if kind is FailureKind.KEY_REUSED:
             return (
                 f"the key {entry.key!r} was used before, by {entry.saga!r}, for another request of "
                 f"{entry.operation}; a key must name one effect"
+            )
+        if reason == REASON_SHARED:
+            return (
+                f"the key {entry.key!r} is {entry.state.value} for {entry.sagas[0]!r}, too: nothing can take its place"
             )
         return f"the action came after its undo: the key {entry.key!r} is {entry.state.value}"
 

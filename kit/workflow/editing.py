@@ -3,7 +3,8 @@
 The edited request is another effect: it gets a key of its own and a step of its own, which says what it replaces.
 Before it is tried the original is settled for good through the guard's undo: what happened is undone, what is unknown
 is looked up and undone, and what did not happen becomes ``void``, so that a late attempt of the original can have no
-effect any more. As long as that fails nothing new is tried.
+effect any more. As long as that fails nothing new is tried. It fails where another run about the same thing has had the
+original's effect, or may have: the edited one would be a second. A plain retry takes that run's result then.
 """
 
 from __future__ import annotations
@@ -86,7 +87,7 @@ async def settle_original(run: Run, step: Step) -> FailureDetails | None:
         return None
     step.undo = UndoState.RUNNING
     run.refresh()
-    ask = UndoRequest[Any, Any](request=step.request, result=None, outcome=Outcome.UNKNOWN)
+    ask = UndoRequest[Any, Any](request=step.request, result=None, outcome=Outcome.UNKNOWN, alone=True)
     try:
         ended = await start_undo(run.operation(step), step, run.token(step, persistent=True), ask)
     except ActivityError as error:

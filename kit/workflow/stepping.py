@@ -13,6 +13,7 @@ from temporalio.exceptions import ApplicationError, FailureError
 
 from kit.contract import Effect, FailureDetails, FailureKind, Operation, Outcome
 from kit.contract.keys import quoted
+from kit.contract.token import REASON_SHARED
 from kit.telemetry import Event
 from kit.workflow import children
 from kit.workflow.approving import Approvals
@@ -341,7 +342,8 @@ class Stepper:
     async def _edit(self, step: Step, decision: Decision) -> tuple[Step, Decision]:
         """Where a person has edited the request: settle the original, then put the edited step in its place.
 
-        As long as the original cannot be settled they are asked again; a plain ``retry`` means the same edits then.
+        As long as the original cannot be settled they are asked again; a plain ``retry`` means the same edits then,
+        unless another run has had the original's effect.
         """
         edits = decision.edits
         while edits is not None and decision.choice is Choice.RETRY:
@@ -350,7 +352,8 @@ class Stepper:
                 return replacement(self.run, step, edits), decision
             told = f"“{step.summary}” must have no effect before it is tried with other arguments, which fails"
             decision = await self.desk.about_step(step, failure, undo=False, told=told)
-            edits = decision.edits or edits
+            shared = failure.reason == REASON_SHARED  # as it is it takes the other run's result
+            edits = decision.edits or (None if shared else edits)
         return step, decision
 
     def _stands(self, step: Step) -> Any:

@@ -69,6 +69,38 @@ async def test_an_edited_field_of_the_key_makes_the_key(server: WorkflowEnvironm
     assert ended.rows["mail:1"] is State.VOID
 
 
+@pytest.mark.parametrize("plain_first", [True, False])
+async def test_two_runs_about_one_thing_have_one_effect_between_them(
+    server: WorkflowEnvironment, world: World, plain_first: bool
+) -> None:
+    """One is tried again as it is, the other with another request: whoever comes second has no second effect."""
+    world.provider.script("card.charge", declined(), declined())
+
+    async with scene(server, world) as travel:
+        edited = await travel.start("pivot car", "step card")
+        await travel.task(edited)
+        plain = await travel.start("pivot car", "step card")
+        await travel.task(plain)
+        if plain_first:
+            await travel.decide(plain, Choice.RETRY)
+            await travel.end(plain)
+            await travel.decide(edited, Choice.RETRY, edits=EDITS)
+            await travel.decide(edited, Choice.RETRY, number=2)
+            ended = await travel.end(edited)
+        else:
+            await travel.decide(edited, Choice.RETRY, edits=EDITS)
+            ended = await travel.end(edited)
+            await travel.decide(plain, Choice.RETRY)
+            refused = await travel.task(plain, number=2)
+            await plain.terminate()
+
+    assert ended.closed_as == "COMPLETED"
+    assert world.provider.live == {"car:1": 1, "card:1" if plain_first else "card:1:edit-2": 1}
+    if not plain_first:
+        assert refused.failure is not None
+        assert refused.failure.reason == "after_undo"
+
+
 async def test_an_original_that_may_have_happened_is_undone_first(
     server: WorkflowEnvironment, world: World, cached: bool
 ) -> None:
