@@ -270,10 +270,10 @@ def judge(found: Accounts) -> list[str]:
     checks = (
         (tuple(found.answers) == _ANSWERED, f"the intake answered {found.answers!r}"),
         (found.sync.runs == 1 and applied == (4, 1), f"the entity remembers: {found.sync}"),
-        (found.sync.drift == (("plan", "crm", _TYPED, Plan.PRO),), f"dropped was {found.sync.drift!r}"),
-        (tuple(faults) == _FAULTS, f"the CRM's troubles were {faults!r}, not {_FAULTS!r}"),
+        (found.sync.drift == (("plan", "crm", _TYPED, Plan.PRO),), f"what was dropped as drift: {found.sync.drift!r}"),
+        (tuple(faults) == _FAULTS, f"the CRM's troubles were {[*map(str, faults)]!r}, not {[*map(str, _FAULTS)]!r}"),
         (len(enriched) == 1, f"what enrichment knows was written {len(enriched)} times"),
-        (tuple(written) == _PLANS, f"the CRM's plan was {written!r} one after the other, not {_PLANS!r}"),
+        (tuple(written) == _PLANS, f"the CRM's plan was {written!r} one after the other, not {[*map(str, _PLANS)]!r}"),
         ((company.get("plan"), company.get("status")) == (Plan.PRO, "active"), f"the CRM has {company!r} in the end"),
         (upgraded == sorted(upgraded) and 0 not in upgraded, f"the upgrade's effects stand at {upgraded!r}"),
     )

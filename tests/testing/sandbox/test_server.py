@@ -259,7 +259,7 @@ async def test_command_runs_until_sigterm() -> None:
 
 
 def test_clients_give_idle_connections_up_first() -> None:
-    """The server keeps a connection far longer than httpx does: no request goes out on one that is just being closed."""
+    """The server keeps a connection far longer than httpx does: no request goes out on one that is being closed."""
     given_up = httpx.Limits().keepalive_expiry
 
     assert given_up is not None
