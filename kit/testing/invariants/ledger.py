@@ -60,8 +60,12 @@ def _answers_for(case: Case, row: Entry) -> bool:
 
 
 def _left_in_doubt(case: Case, row: Entry) -> bool:
-    """Whether a person has left it to itself in the unwind, and nobody knows its result: that leaves an open undo."""
-    return row.state is State.UNDOING and case.run.unwound is not None and row.key in case.run.unwound.left
+    """Whether a person has left it to itself in the unwind, and nobody knows its result: that leaves an open undo.
+
+    Where the result is known, their word is written down: the row is done.
+    """
+    left = case.run.unwound is not None and row.key in case.run.unwound.left
+    return left and row.state is State.UNDOING and row.result is None
 
 
 def _known_otherwise(case: Case, row: Entry, *, stands: bool) -> bool:

@@ -239,3 +239,17 @@ async def test_what_a_terminated_run_left_is_gone_when_it_is_unwound() -> None:
     assert never == {UNWOUND: "the run was terminated, and its unwind has not ended"}
     assert missed == {UNWOUND: f"the run was unwound, but shop.sell stands (key {key_of(SELL)!r}): an effect"}
     assert left == {}
+
+
+async def test_an_undo_that_a_person_left_is_open_only_where_no_result_is_known() -> None:
+    """Of what nobody knows the undo stays unconfirmed; of a known effect the row says that it was left in place."""
+    unwound = Unwound(saga="run", left=[key_of(SELL)])
+    rows = (row(SELL, State.UNDOING),)
+    terminated = run(Ending.TERMINATED, [], rows=rows, truth=(effect(SELL),), unwound=unwound)
+
+    in_doubt = await broken(terminated)
+    not_left = await broken(replace(terminated, truth=(), unwound=Unwound(saga="run")))
+    known = await broken(replace(terminated, rows=(row(SELL, State.UNDOING, result=b"{}"),)))
+
+    assert in_doubt == {}
+    assert set(not_left) == set(known) == {LEDGER}
