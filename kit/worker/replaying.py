@@ -16,6 +16,8 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 
 from kit.contract import OnceStrategy, Operation
 from kit.ledger.protocol import Ledger
+from kit.ledger.states import SETTLED_STATES, State
+from kit.worker.effects import describe
 from kit.worker.starting import sagas
 from kit.workflow import EVENTS_SIGNAL, PARKED_MEMO, SagaDefinition
 from kit.workflow.batches import REDRIVE_PRIORITY, REPLAY_ACTIVITY, Chunk, Driven, PastEvent, Redriven
@@ -120,7 +122,25 @@ class Redriving:
             return Driven(fate=Redriven.UNKNOWN_TYPE, why=f"no worker here knows {event.workflow!r}")
         if (why := await self._too_old(event, definition)) is not None:
             return Driven(fate=Redriven.TOO_OLD, why=why)
-        return await (self._start(event) if event.event is None else self._send(events))
+        if event.event is not None:
+            return await self._send(events)
+        return await self._forgotten(event) or await self._start(event)
+
+    async def _forgotten(self, event: PastEvent) -> Driven | None:
+        """What the ledger says of a run that the server knows no more; ``None`` when it left nothing, or is known.
+
+        Nothing is started then: the new run would be answered with the effects of the first, and take them back if it
+        came to nothing itself.
+        """
+        rows = [row for ledger in self.ledgers for row in await ledger.of_saga(event.workflow_id)]
+        there = [row for row in rows if row.state not in _GONE]
+        if not there or await describe(self.client, event.workflow_id) is not None:
+            return None
+        unsettled = sorted(row.key for row in there if row.state not in SETTLED_STATES)
+        if unsettled:
+            why = f"the server has forgotten its run, which left {', '.join(unsettled)} unsettled: unwind it first"
+            return Driven(fate=Redriven.TOO_OLD, why=why)
+        return Driven(fate=Redriven.DUPLICATE)
 
     async def _send(self, events: Sequence[PastEvent]) -> Driven:
         """Send an entity its events; one that nobody has heard of begins with what the first of them says."""
@@ -199,6 +219,9 @@ class Redriving:
             activity.heartbeat({str(place): driven.model_dump(mode="json") for place, driven in self.done.items()})
             await asyncio.sleep(_HEARTBEAT.total_seconds())
 
+
+_GONE: Final = frozenset({State.VOID, State.UNDONE, State.REFUSED})
+"""States of an effect that is not there."""
 
 _BLOCKED: Final = Driven(fate=Redriven.BLOCKED, why="an earlier event of the same entity is parked")
 

@@ -35,7 +35,9 @@ from kit.workflow.steps import Step, UndoState
 from kit.workflow.unwound import UNWIND_WORKFLOW, UnwindRequest, Unwound, unwind_id
 
 _PAUSE: Final = timedelta(minutes=1)
-"""Between two attempts to undo a child: the first was ended from outside, or somebody else is at it."""
+"""Until the second attempt to undo a child: the first was ended from outside, or somebody else is at it. It doubles."""
+
+_LONGEST_PAUSE: Final = timedelta(hours=1)
 
 
 def type_of(cls: type) -> str:
@@ -122,7 +124,7 @@ async def undo(run: Run, step: Step) -> None:
             )
         except (ChildWorkflowError, WorkflowAlreadyStartedError):
             step.undo_attempts += 1
-            await workflow.sleep(_PAUSE)
+            await workflow.sleep(min(_PAUSE * 2 ** min(step.undo_attempts - 1, 6), _LONGEST_PAUSE))
             continue
         step.undo_attempts += 1
         step.undo = UndoState.LEFT if unwound.left else UndoState.UNDONE if unwound.undone else UndoState.NOTHING

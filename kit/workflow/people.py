@@ -73,7 +73,9 @@ class Desk:
             due = operation.due or run.definition.due
             task = Task(
                 id=f"{step.number}{'-undo' if undo else ''}-{number}",
-                fingerprint=f"{operation.name}:{UNDO if undo else ACTION}:{failure.kind.value}",
+                # A group is never tried again together with what somebody must have looked at first.
+                fingerprint=f"{operation.name}:{UNDO if undo else ACTION}:{failure.kind.value}"
+                + (f":{REASON_UNKNOWABLE}" if clears else ""),
                 step=step.number,
                 operation=step.operation,
                 undo=undo,

@@ -8,7 +8,7 @@ What may go wrong between two lines, and what then:
 
 - *the feeder dies after the batch took a page, before it heard so*: the page comes again and is known by its number.
 - *the worker dies after it has started a run, before it said so*: the next attempt finds the run by its workflow id.
-- *the run was forgotten by the server* (retention): it runs again, and the ledger answers each of its steps.
+- *the run was forgotten by the server* (retention): the ledger has its effects, and nothing is started.
 - *the event is older than the ledger's memory*: it is not started; a person decides.
 - *one event of an entity parks*: the later ones of this entity wait for another batch, all others go on.
 """
@@ -39,8 +39,8 @@ from kit.workflow.batches import (
     ReplayRequest,
 )
 
-WAITING_PAGES: Final = 2
-"""Pages that may wait in a batch; the feeder of a third one is told when there is room."""
+WAITING_PAGES: Final = 1
+"""Pages that a batch has in hand; the feeder of another is told when there is room. A next run carries at most one."""
 
 TAKE_OVER: Final = timedelta(minutes=2)
 """How long a feeder must have been silent before another one may go on."""

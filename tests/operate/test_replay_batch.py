@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
 from temporalio.client import WorkflowUpdateFailedError
 from temporalio.testing import WorkflowEnvironment
 
 from kit.errors import DefinitionError
 from kit.operate.replaying import Past, ReplayRefused, read_past, replay_batch
+from kit.worker.effects import describe
 from kit.workflow.batches import (
     PAGE_UPDATE,
     REPLAY_WORKFLOW,
@@ -273,3 +276,26 @@ class TestOnTheServer:
 
         assert described.close_time is not None
         assert described.close_time - described.start_time >= timedelta(seconds=4)
+
+    async def test_run_that_only_the_ledger_knows_is_not_started_again(
+        self, server: WorkflowEnvironment, tmp_path: Path
+    ) -> None:
+        """A new run would be answered with the first one's effects, and take them back when it came to nothing itself."""
+        world = World()
+        events = past(tmp_path, trip(971, lines=("step flight", "step car")))
+        async with running(server, world.plugin, [Travel]) as worker:
+            await replayed(worker, events, batch())
+            first = worker.client.get_workflow_handle("trip-971")
+            await worker.client.workflow_service.delete_workflow_execution(
+                DeleteWorkflowExecutionRequest(
+                    namespace=worker.client.namespace, workflow_execution=WorkflowExecution(workflow_id=first.id)
+                )
+            )
+            while await describe(worker.client, first.id) is not None:
+                await asyncio.sleep(0.05)
+            world.provider.always("car.book", declined())
+
+            report = await replayed(worker, events, batch())
+
+        assert report.counts == {Redriven.DUPLICATE: 1}
+        assert world.provider.live == {"car:971": 1, "flight:971": 1}
