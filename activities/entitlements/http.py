@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from typing import Any
 from urllib.parse import quote
 
@@ -10,7 +11,7 @@ import httpx
 from activities.entitlements import contract as entitlements
 from activities.entitlements.contract import ChangeEntitlement, Entitlement, Plan, ReadEntitlement, RevokeEntitlement
 from kit.contract import FailureKind, Keys, Page, Record, Scan, Token, Undo
-from kit.errors import Refused
+from kit.errors import OutcomeUnknown, Refused
 from kit.worker.connector import Connector
 
 
@@ -38,7 +39,7 @@ class HttpEntitlements(Connector):
         written = await self._put(request.account_id, request.plan, version=request.before.version, key=token.key)
         if written is not None:
             return _entitlement(written)
-        if (found := await self.find(request, token)) is not None:
+        if (found := await _seen(self.find(request, token))) is not None:
             return found
         raise Refused(
             FailureKind.CONFLICT,
@@ -72,7 +73,7 @@ class HttpEntitlements(Connector):
         if written is not None:
             return _entitlement(written)
         # An earlier attempt's request may have come late, between the two calls.
-        if (revoked := await self.find_revoked(request, token)) is not None:
+        if (revoked := await _seen(self.find_revoked(request, token))) is not None:
             return revoked
         raise Refused(
             FailureKind.CONFLICT,
@@ -115,6 +116,19 @@ class HttpEntitlements(Connector):
             return None
         written: dict[str, Any] = reply.raise_for_status().json()
         return written
+
+
+async def _seen(look: Awaitable[Entitlement | None]) -> Entitlement | None:
+    """Look after a write that met another version, which may be our own: what cannot be seen stays unknown.
+
+    Raises:
+        OutcomeUnknown: The look failed.
+    """
+    try:
+        return await look
+    except httpx.HTTPError as error:
+        text = f"another version is there, and whether it is ours could not be seen: {error}"
+        raise OutcomeUnknown(FailureKind.UNAVAILABLE, text, reason="unseen") from error
 
 
 def _path(account_id: str) -> str:

@@ -280,7 +280,7 @@ class TestOnTheServer:
     async def test_run_that_only_the_ledger_knows_is_not_started_again(
         self, server: WorkflowEnvironment, tmp_path: Path
     ) -> None:
-        """A new run would be answered with the first one's effects, and take them back when it came to nothing itself."""
+        """A new run would be answered with the first one's effects, and take them back when it failed."""
         world = World()
         events = past(tmp_path, trip(971, lines=("step flight", "step car")))
         async with running(server, world.plugin, [Travel]) as worker:
@@ -291,7 +291,7 @@ class TestOnTheServer:
                     namespace=worker.client.namespace, workflow_execution=WorkflowExecution(workflow_id=first.id)
                 )
             )
-            while await describe(worker.client, first.id) is not None:
+            while await describe(worker.client, first.id) is not None:  # noqa: ASYNC110 - the server tells nobody
                 await asyncio.sleep(0.05)
             world.provider.always("car.book", declined())
 
