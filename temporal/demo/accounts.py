@@ -28,7 +28,7 @@ from kit.workflow import ENTITY_QUERY
 from temporal.demo.evidence import Seen
 from temporal.demo.stage import BILLING_SECRET, CRM_SECRET, Stage
 from temporal.intake import PATHS
-from workflows.crm_sync import Account, CrmSync, Source, sync_workflow_id, upgrade_workflow_id
+from workflows.crm_sync import Account, Source, sync_workflow_id, upgrade_workflow_id
 
 SYSTEMS: Final = {
     Provider.CRM: "crm",
@@ -236,7 +236,7 @@ async def _type_over(stage: Stage, account: str) -> None:
 
 async def _until_applied(stage: Stage, account: str, number: int) -> Entity[Account]:
     """Wait until the entity has applied so many events."""
-    handle = stage.client.get_workflow_handle_for(CrmSync.run, sync_workflow_id(account))
+    handle = stage.client.get_workflow_handle(sync_workflow_id(account))
     while True:
         try:
             entity: Entity[Account] = await handle.query(ENTITY_QUERY, result_type=Entity[Account])
