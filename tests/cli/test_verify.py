@@ -62,7 +62,7 @@ def test_a_broken_service_is_found_out_with_a_line_that_shows_it(
     assert told.startswith("✗ Buying: ")
     assert "the run ended cancelled, but desk.hold stands (key 'hold:7')" in told
     assert "kit verify Buying --only 'desk.pay#1:refused'" in told
-    assert told.count("but desk.hold stands") == 1
+    assert told.count("the run ended cancelled, but desk.hold stands") == 1
 
 
 def test_a_service_with_a_bug_is_shown_the_line_that_raised(

@@ -77,7 +77,8 @@ async def test_replay_of_a_week_has_no_further_effect(server: WorkflowEnvironmen
     mixed = [event.model_copy(update={"at": event.at + timedelta(hours=late)}) for late in range(5) for event in events]
     random.Random(7).shuffle(mixed)  # noqa: S311 - a mixture, no secret
 
-    async with running(server, world.plugin, [Account]) as worker:
+    # One thread per workflow task, all of them logging: few at a time, or the SDK takes one that waits for a dead one.
+    async with running(server, world.plugin, [Account], max_concurrent_workflow_tasks=4) as worker:
         first = await replayed(worker, tmp_path / "first.jsonl", events)
         before = await settled(worker, prefix, dealt_with=EACH)
         effects = list(world.provider.story)
