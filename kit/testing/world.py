@@ -14,6 +14,7 @@ from kit import contract
 from kit.errors import DefinitionError
 from kit.ledger import Entry, Ledger, MemoryLedger
 from kit.testing.faults import FaultKind
+from kit.testing.naming import imported, where
 from kit.testing.runs import Ending, Run, Truth
 from kit.testing.wire import Wire
 from kit.worker import Connector
@@ -186,6 +187,11 @@ class Subject:
                     "wrap the function: Invariant('an order is paid once', paid_once)",
                 )
         object.__setattr__(self, "invariants", tuple(invariants))
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Another process imports it where it is defined: its parts need not be picklable then."""
+        found = where(self)
+        return super().__reduce_ex__(protocol) if found is None else (imported, found)
 
     def build(self, wire: Wire) -> World:
         """Build the world of one scenario.

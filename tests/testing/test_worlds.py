@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import pickle
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ from kit.errors import DefinitionError
 from kit.testing import Ending, Invariant, Run, Scenario, Subject, Truth, Wire, World, sweep
 from kit.testing.engines.simulation import Simulation
 from kit.worker import Connector
+from tests.worlds import SUBJECTS
 from tests.worlds.office import Office
 from tests.worlds.two_steps import TWO_STEPS, Market, Receipt, Sale, Sell, Stall, charge, lay_aside
 
@@ -298,3 +300,9 @@ def test_a_sweep_ends_with_the_error_of_an_invariant() -> None:
     """A defect of the check is not counted as one of the workflow, and names the scenario that shows it."""
     with pytest.raises(DefinitionError, match=r"raised KeyError.* in scenario 'stall.lay_aside#1:refused'"):
         asyncio.run(sweep(TWO_STEPS, invariants=[Invariant("odd", in_pairs)], depth=1))
+
+
+@pytest.mark.parametrize("subject", SUBJECTS, ids=lambda subject: subject.workflow.__name__)
+def test_subject_of_a_module_goes_to_another_process_by_its_name(subject: Subject) -> None:
+    """It is imported there: neither its request nor its invariants need be picklable."""
+    assert pickle.loads(pickle.dumps(subject)) is subject  # noqa: S301 - our own

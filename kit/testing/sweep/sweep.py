@@ -107,7 +107,7 @@ def _subject(
                 rule="a Subject brings its own request and world",
                 fix="pass either a Subject, or a workflow class with request and world",
             )
-        return replace(subject, invariants=(*subject.invariants, *invariants))
+        return replace(subject, invariants=(*subject.invariants, *invariants)) if invariants else subject
     if world is None:
         raise DefinitionError(
             f"sweep of {subject.__name__}",

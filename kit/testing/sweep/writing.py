@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
-from collections.abc import Iterable
 from dataclasses import fields
 from enum import Enum
 from pathlib import Path
@@ -13,6 +11,7 @@ from typing import Any, Final
 from pydantic import BaseModel
 
 from kit.errors import DefinitionError
+from kit.testing.naming import where as where_of
 from kit.testing.sweep.verdict import Counterexample
 from kit.testing.world import Subject
 
@@ -89,7 +88,7 @@ class _Imports:
 
     def of(self, thing: Any, what: str) -> str:
         """How the file names a thing, once it has imported it."""
-        where = _where(thing)
+        where = where_of(thing)
         if where is None:
             raise DefinitionError(
                 f"{what} {thing!r}",
@@ -110,7 +109,7 @@ class _Imports:
 
 
 def _written(subject: Subject, imports: _Imports) -> str:
-    if (where := _where(subject)) is not None:
+    if (where := where_of(subject)) is not None:
         return imports.take(*where)
     parts = []
     for field in fields(Subject):
@@ -130,24 +129,3 @@ def _written(subject: Subject, imports: _Imports) -> str:
             parts.append(f"{field.name}={imports.of(value, field.name)}")
     imports.take("kit.testing", "Subject")
     return f"Subject({', '.join(parts)})"
-
-
-def _where(thing: Any) -> tuple[str, str] | None:
-    """The module and the name under which a thing can be imported."""
-    module, name = getattr(thing, "__module__", None), getattr(thing, "__qualname__", None)
-    if isinstance(module, str) and isinstance(name, str):
-        return (module, name) if module in sys.modules and "<" not in name and module != "__main__" else None
-    found = [
-        (module, name)
-        for module, loaded in sorted(sys.modules.items())
-        if module != "__main__"
-        for name, value in _attributes(loaded)
-        if value is thing
-    ]
-    # Where it is defined, and not where it was imported to: the longest name says most.
-    return max(found, key=lambda where: (where[0].count("."), where), default=None)
-
-
-def _attributes(module: Any) -> Iterable[tuple[str, Any]]:
-    found = getattr(module, "__dict__", {})
-    return [(name, value) for name, value in list(found.items()) if not name.startswith("_")]
