@@ -10,14 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from temporalio.api.common.v1 import WorkflowExecution
-from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
 from temporalio.client import WorkflowUpdateFailedError
 from temporalio.testing import WorkflowEnvironment
 
 from kit.errors import DefinitionError
 from kit.operate.replaying import Past, ReplayRefused, read_past, replay_batch
-from kit.worker.effects import describe
+from kit.testing import start_time_skipping
 from kit.workflow.batches import (
     PAGE_UPDATE,
     REPLAY_WORKFLOW,
@@ -283,18 +281,10 @@ class TestOnTheServer:
         """A new run would be answered with the first one's effects, and take them back when it failed."""
         world = World()
         events = past(tmp_path, trip(971, lines=("step flight", "step car")))
-        async with running(server, world.plugin, [Travel]) as worker:
+        async with await start_time_skipping() as old, running(old, world.plugin, [Travel]) as worker:
             await replayed(worker, events, batch())
-            first = worker.client.get_workflow_handle("trip-971")
-            await worker.client.workflow_service.delete_workflow_execution(
-                DeleteWorkflowExecutionRequest(
-                    namespace=worker.client.namespace, workflow_execution=WorkflowExecution(workflow_id=first.id)
-                )
-            )
-            while await describe(worker.client, first.id) is not None:  # noqa: ASYNC110 - the server tells nobody
-                await asyncio.sleep(0.05)
-            world.provider.always("car.book", declined())
-
+        world.provider.always("car.book", declined())
+        async with running(server, world.new_plugin(), [Travel]) as worker:
             report = await replayed(worker, events, batch())
 
         assert report.counts == {Redriven.DUPLICATE: 1}
