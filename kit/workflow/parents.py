@@ -9,7 +9,7 @@ from typing import Any, Final, Generic, TypeVar
 from pydantic import BaseModel, ConfigDict
 from temporalio import workflow
 
-from kit.workflow.steps import Step
+from kit.workflow.steps import Envelope, Step
 
 ResultT = TypeVar("ResultT")
 
@@ -39,10 +39,8 @@ class HeldBack(BaseModel):
     task_queue: str | None
 
 
-class ChildEnded(BaseModel, Generic[ResultT]):
+class ChildEnded(Envelope, Generic[ResultT]):
     """What a saga returns that was started by another one."""
-
-    model_config = ConfigDict(extra="forbid")
 
     result: ResultT
     held_back: list[HeldBack]

@@ -99,7 +99,9 @@ class UnreadableResult(Exception):
     """
 
 
-class _Envelope(BaseModel):
+class Envelope(BaseModel):
+    """What a saga is given by what it has asked for: one that does not fit makes the run wait, and never closes it."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     @model_validator(mode="wrap")
@@ -114,7 +116,7 @@ class _Envelope(BaseModel):
             ) from error
 
 
-class Done(_Envelope, Generic[ResultT]):
+class Done(Envelope, Generic[ResultT]):
     """What an action's activity returns: the result, and how it came about, for whoever reads the history."""
 
     result: ResultT
@@ -124,7 +126,7 @@ class Done(_Envelope, Generic[ResultT]):
     """Seconds for which its attempts were held back, at least."""
 
 
-class UndoEnded(_Envelope):
+class UndoEnded(Envelope):
     """What an undo's activity returns.
 
     Attributes:

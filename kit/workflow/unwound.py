@@ -8,6 +8,7 @@ from typing import Any, Final
 from pydantic import Field
 
 from kit.contract import Effect, Model, Once, Outcome
+from kit.workflow.steps import Envelope
 
 UNWIND_WORKFLOW: Final = "kit.Unwind"
 """Type of the workflow that undoes the effects of one closed run."""
@@ -47,7 +48,7 @@ class UnwindRequest(Model):
     why: str = Field(min_length=1)
 
 
-class Unwound(Model):
+class Unwound(Envelope):
     """What came of an unwind; effects by their keys, in the order in which they were undone.
 
     Attributes:
