@@ -128,7 +128,8 @@ async def _seen(look: Awaitable[Entitlement | None]) -> Entitlement | None:
         return await look
     except httpx.HTTPError as error:
         text = f"another version is there, and whether it is ours could not be seen: {error}"
-        raise OutcomeUnknown(FailureKind.UNAVAILABLE, text, reason="unseen") from error
+        # Its kind decides whether to look again: whoever may not look now may not look in a second either.
+        raise OutcomeUnknown(entitlements.ENTITLEMENTS.failures.classify(error).kind, text, reason="unseen") from error
 
 
 def _path(account_id: str) -> str:

@@ -400,14 +400,17 @@ class Carrier:
             self._see(request, fault=limited, outcome=Outcome.NOT_STARTED)
             return answers.rate_limited
         reply = await send()
+        said, outcome = answers.told(reply)
         if (twice := faults.get(FaultKind.TWICE)) is not None:
             self.strike(twice, request.system, f"{answers.what} for {point}: delivered a second time")
             reply = await send()
+            said, again = answers.told(reply)
+            if outcome in (Outcome.REFUSED, Outcome.NOT_STARTED):  # else the first has done something, whatever it says
+                outcome = again
         if (proxy := faults.get(FaultKind.SERVER_ERROR)) is not None:
             self.strike(proxy, request.system, f"{answers.what} for {point}: done, but a proxy answers in its place")
             self._see(request, fault=proxy, outcome=Outcome.UNKNOWN)
             return answers.server_error
-        said, outcome = answers.told(reply)
         self.tell(request.system, f"{answers.what} for {point}: {said}")
         self._see(request, fault=twice, outcome=outcome)
         return lambda: reply

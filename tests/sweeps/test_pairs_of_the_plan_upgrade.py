@@ -1,4 +1,4 @@
-"""The pairs for which the plan upgrade's contracts are as they are: a write that is late, a search that is behind."""
+"""The pairs for which the plan upgrade is as it is: a late write, a search that is behind, a look that is refused."""
 
 from __future__ import annotations
 
@@ -19,10 +19,14 @@ from tests.worlds import PLAN_UPGRADE
         "tickets.open#1:late_after_undo",
         # The entitlement's version never comes back: the late request is refused there.
         "entitlements.change#1:late_after_retry",
+        # Whether the other version is ours cannot be seen: it is not asked again and again of a service that says no.
+        "entitlements.change#1:reply_lost+entitlements.change#2/2:refused",
+        # The first of two deliveries was accepted, the second was not: there is something to undo.
+        "entitlements.change#1:twice+entitlements.change#1/2:refused",
     ],
 )
-def test_what_comes_late_changes_nothing(scenario: str) -> None:
-    """Each fault strikes, and nothing is there twice, and nothing that was undone comes back."""
+def test_plan_upgrade_stands_a_pair(scenario: str) -> None:
+    """Each fault strikes, and every invariant holds."""
     run = Simulation().run_here(PLAN_UPGRADE, Scenario.parse(scenario))
 
     assert run.unreached == ()
