@@ -265,6 +265,7 @@ async def _unwound(underway: Underway, own: Stand, *, subject: Subject, wire: Wi
     """What an operator does about a saga that was terminated: have it unwound, with a person's help where it asks."""
     if own.ending is not Ending.TERMINATED or not issubclass(subject.workflow, SagaWorkflow):
         return None
+    own = await _orphans_helped(underway, own, subject=subject, wire=wire, world=world)
     wire.tell(PERSON, f"{own.workflow_id} was terminated: it is unwound")
     stand = await underway.unwind(own.workflow_id)
     for _ in range(ROUNDS):
@@ -273,9 +274,25 @@ async def _unwound(underway: Underway, own: Stand, *, subject: Subject, wire: Wi
         _tell_of(wire, [own, stand])
         wire.well = True
         await wire.settle()
-        await _answer(underway, stand, stand.own, subject=subject, wire=wire, world=world)
+        for each in stand.family:  # what was begun as a child is unwound as one
+            await _answer(underway, each, each.own, subject=subject, wire=wire, world=world)
         stand = await underway.unwind(own.workflow_id)
     return Unwound.model_validate_json(stand.result) if stand.result else None
+
+
+async def _orphans_helped(underway: Underway, own: Stand, *, subject: Subject, wire: Wire, world: World) -> Stand:
+    """Answer what the children of a terminated run ask, which undo what they did without it."""
+    for _ in range(ROUNDS):
+        asking = [each for each in own.family if each.own]
+        if not asking:
+            break
+        _tell_of(wire, [own])
+        wire.well = True
+        await wire.settle()
+        for each in asking:
+            await _answer(underway, each, each.own, subject=subject, wire=wire, world=world)
+        own, *_ = await underway.stand()
+    return own
 
 
 async def _known(stands: Sequence[Stand], *, subject: Subject, wire: Wire, world: World) -> Run:

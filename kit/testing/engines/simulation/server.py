@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Final
@@ -108,6 +109,7 @@ class SimulatedServer:
         self.executions: list[Execution] = []
         self._current: dict[str, Execution] = {}
         self._attempts: set[asyncio.Task[None]] = set()
+        self._context = contextvars.copy_context()
         self._runs = 0
         self.tasks = 0
         """How many workflow tasks there were."""
@@ -266,7 +268,8 @@ class SimulatedServer:
             return
         activity.start()
         attempt = self.worker.attempt(activity, workflow=(run.id, run.run_id, run.type))
-        task = self.loop.create_task(attempt.run())
+        # Another attempt's report may have led to this one: nothing of that one's context is this one's.
+        task = self.loop.create_task(attempt.run(), context=self._context.copy())
         self._attempts.add(task)
         task.add_done_callback(self._attempted)
 
