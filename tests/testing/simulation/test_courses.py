@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from kit.testing.engines.simulation import Simulation
+from kit.testing.engines.simulation.answers import Answers
 from kit.testing.engines.simulation.course import Course
 from kit.testing.engines.simulation.scene import Scene
 from kit.testing.faults import Fault, FaultKind, Scenario
@@ -22,8 +23,9 @@ OWNER = re.compile(r"[0-9a-f]{32}-[0-9a-f]+-\d+")
 
 
 def course_of(subject: Subject, scenario: Scenario) -> Course:
-    """The course of a scenario."""
-    return Course(lambda given, looking: Scene(subject, given, foresight=looking), scenario)
+    """The course of a scenario, in which workflow code answers each history once."""
+    answers = Answers()
+    return Course(lambda given, looking: Scene(subject, given, foresight=looking, answers=answers), scenario)
 
 
 def comparable(run: Run | object) -> object:

@@ -102,7 +102,11 @@ class Course:
         ready = [handle for handle in self._loop.ready() if _owner(handle) is None]
         handles = [*ready, *self._loop.due()]
         self._moments.append(
-            _Moment(self._loop.keep(ready), Memento([scene, *handles], without=[self._loop, self]), state)
+            _Moment(
+                self._loop.keep(ready),
+                Memento([scene, *handles], without=[self._loop, self, scene.server.answers]),
+                state,
+            )
         )
 
     @property

@@ -21,6 +21,7 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 from kit.errors import KitError
 from kit.testing.engines.concluding import conclude
 from kit.testing.engines.protocol import Cut
+from kit.testing.engines.simulation.answers import Answers
 from kit.testing.engines.simulation.clock import run_virtually
 from kit.testing.engines.simulation.course import Course
 from kit.testing.engines.simulation.knowing import Foreseen, Foresight
@@ -82,6 +83,7 @@ class Simulation:
         self._runner = SandboxedWorkflowRunner() if sandboxed else None
         self._thread: ThreadPoolExecutor | None = None
         self.counts = Counts()
+        self._answers = Answers()
 
     async def __aenter__(self) -> Self:
         # A virtual loop cannot run inside a running one, so it has a thread for itself.
@@ -152,7 +154,9 @@ class Simulation:
         return await asyncio.get_running_loop().run_in_executor(self._thread, call, *arguments)
 
     def _scene(self, subject: Subject, scenario: Scenario, looking: Looking | None = None) -> Scene:
-        return Scene(subject, scenario, cached=not self._evict, runner=self._runner, foresight=looking)
+        """A scene; where others are to be spared, the workflow's code is as well."""
+        answers = None if self._evict or looking is None else self._answers
+        return Scene(subject, scenario, cached=not self._evict, runner=self._runner, foresight=looking, answers=answers)
 
     def replays(self, subject: Subject, run: Run) -> str | None:
         """Replay a run's history from the start, as a worker does that knows nothing of it.
@@ -195,9 +199,10 @@ async def _replayed(subject: Subject, run: Run, runner: WorkflowRunner | None) -
         runner=runner,
     )
     started = events[0].workflow_execution_started_event_attributes
-    replica = worker.replica(started.workflow_type.name, run_id=started.original_execution_run_id)
-    if replica is None:
+    definition = worker.definition(started.workflow_type.name)
+    if definition is None:
         return f"the subject has no workflow {started.workflow_type.name!r}"
+    replica = worker.replica(definition, run_id=started.original_execution_run_id)
     try:
         replica.catch_up(events)
     except TaskFailed as failed:

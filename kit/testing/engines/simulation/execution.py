@@ -7,7 +7,7 @@ meanwhile comes before or after the task, as the seed decides.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
@@ -32,8 +32,11 @@ from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.service import __version__
 
 from kit.testing.engines.simulation.activity import Activity
+from kit.testing.engines.simulation.answers import Answer
+from kit.testing.engines.simulation.bridge import Activation, Job, WorkflowDefinition
 from kit.testing.engines.simulation.commands import carry_out
 from kit.testing.engines.simulation.history import IDENTITY, Log
+from kit.testing.engines.simulation.lines import awaiting
 from kit.testing.engines.simulation.replica import Produced, Replica, TaskFailed, UpdateRequest
 
 if TYPE_CHECKING:
@@ -116,6 +119,10 @@ class Execution:
         self.next: Execution | None = None
         self.cancel_requested = False
         self._replica: Replica | None = None
+        self.line: str | None = None
+        """The line of the workflow's code that awaits something, where the worker can tell."""
+        self._asked: bytes | None = None
+        """The history with which the workflow was asked last, where nothing but that decides how it stands."""
         self._waiting: list[UpdateRequest] = []
         self._scheduled = 0
         self._afterwards: list[Callable[[], None]] = []
@@ -234,15 +241,14 @@ class Execution:
             )
         ).event_id
         try:
-            replica = self._worker_copy()
-            produced = replica.task(self.log.events, updates)
+            produced = self._ask(updates)
         except TaskFailed as failed:
             self._task_failed(failed, scheduled, started, updates)
             return
         self._failures, self.stuck = 0, None
         if self._speculative and not produced.commands:
             self.log.drop(2)
-            replica.forget_task(len(self.log.events))
+            self._worker_copy().forget_task(len(self.log.events))
             self._carry_out(produced, completed=0)
         else:
             self._task_completed(produced, scheduled, started)
@@ -250,6 +256,45 @@ class Execution:
         if not self.server.cached:
             self.evict()
         self.server.boundary(self)
+
+    def _ask(self, updates: list[UpdateRequest]) -> Produced:
+        """Let the workflow work its task, unless it is known what comes of it."""
+        answers = self.server.answers
+        if answers is None or updates:
+            self._asked = None
+            answer = self._answer(updates)
+        else:
+            self._asked = self.log.digest()
+            answer = answers.task((self._definition().cls, self._asked), self._answer)
+        self.line = answer.line
+        return answer.produced
+
+    def _answer(self, updates: Sequence[UpdateRequest] = ()) -> Answer:
+        replica = self._worker_copy()
+        produced = replica.task(self.log.events, updates)
+        return Answer(produced, awaiting(replica.instance, self._definition().cls))
+
+    def query(self, job: Job) -> Any:
+        """Ask the workflow a question; where the worker has forgotten the run, it is replayed for that.
+
+        Returns:
+            The bridge's ``respond_to_query``.
+
+        Raises:
+            TaskFailed: The worker cannot replay the run.
+        """
+        at, length = self.log.events[-1].event_time, len(self.log.events)
+
+        def ask() -> Any:
+            replica = self._worker_copy()
+            replica.catch_up(self.log.events)
+            return replica.query(Activation(at=at, length=length, size=0, replaying=True), job)
+
+        if self.server.answers is None or self._asked is None:
+            return ask()
+        question = job.SerializeToString(deterministic=True)
+        key = (self._definition().cls, self._asked, question, at.seconds, at.nanos, length)
+        return self.server.answers.query(key, ask)
 
     def _task_completed(self, produced: Produced, scheduled: int, started: int) -> None:
         first = bool(produced.core_flags)
@@ -298,42 +343,30 @@ class Execution:
         self.stuck = f"its workflow task fails again and again: {failed.failure.message}"
         self.server.boundary(self)
 
-    def _worker_copy(self) -> Replica:
-        if self._replica is None:
-            self._replica = self.server.worker.replica(self.type, run_id=self.run_id)
-        if self._replica is None:
+    def _definition(self) -> WorkflowDefinition:
+        definition = self.server.worker.definition(self.type)
+        if definition is None:
             known = ", ".join(self.server.worker.workflows)
             failure = Failure(message=f"Workflow class {self.type} is not registered on this worker; it has: {known}")
             raise TaskFailed(failure, cause=_UNHANDLED)
+        return definition
+
+    def _worker_copy(self) -> Replica:
+        """The worker's copy, which may have to read up on what is new."""
+        if self._replica is None:
+            self._replica = self.server.worker.replica(self._definition(), run_id=self.run_id)
         return self._replica
-
-    @property
-    def replica(self) -> Replica:
-        """The worker's copy, up to date: for queries.
-
-        Raises:
-            TaskFailed: The worker cannot replay the run.
-        """
-        replica = self._worker_copy()
-        replica.catch_up(self.log.events)
-        return replica
-
-    @property
-    def instance(self) -> Any:
-        """The live workflow, if the worker has it; nothing is replayed for it."""
-        return self._replica.instance if self._replica is not None else None
 
     def evict(self) -> None:
         """Let the worker forget it."""
+        self.line = None
         if self._replica is not None:
             self._replica.evict()
             self._replica = None
 
     def take_over(self) -> None:
-        """Another worker has it from here on, and has read its history."""
+        """Another worker has it from here on, which will read its history when it has to."""
         self._replica = None
-        if self.open:
-            self._replica = self.replica
 
     def retry(self) -> None:
         """Another worker may fare better."""

@@ -18,7 +18,7 @@ from temporalio.client import (
 )
 from temporalio.exceptions import CancelledError, TerminatedError, TimeoutError, TimeoutType
 
-from kit.testing.engines.simulation.bridge import Activation, Job, handler_name, result_type
+from kit.testing.engines.simulation.bridge import Job, handler_name, result_type
 from kit.testing.engines.simulation.execution import CLOSED, Execution
 from kit.testing.engines.simulation.history import IDENTITY
 from kit.testing.engines.simulation.replica import TaskFailed, UpdateRequest
@@ -147,10 +147,8 @@ class SimulatedHandle:
         job.query_workflow.query_type = handler_name(query)
         if args:
             job.query_workflow.arguments.extend(self._converter.to_payloads(args))
-        events = self.execution.log.events
-        activation = Activation(at=events[-1].event_time, length=len(events), size=0, replaying=True)
         try:
-            answer = self.execution.replica.query(activation, job)
+            answer = self.execution.query(job)
         except TaskFailed as error:
             raise WorkflowQueryFailedError(str(error)) from error
         if answer.HasField("failed"):

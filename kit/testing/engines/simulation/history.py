@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -40,6 +41,8 @@ class Log:
     def __init__(self, loop: VirtualLoop) -> None:
         self._loop = loop
         self.events: list[HistoryEvent] = []
+        self._digests: list[bytes] = []
+        """Of the history up to each event, as far as somebody has asked."""
 
     @property
     def next_id(self) -> int:
@@ -78,6 +81,16 @@ class Log:
     def drop(self, count: int) -> None:
         """Take the newest events back: they never were."""
         del self.events[-count:]
+        del self._digests[len(self.events) :]
+
+    def digest(self) -> bytes:
+        """Of all of it: 16 bytes."""
+        digests = self._digests
+        for event in self.events[len(digests) :]:
+            link = hashlib.blake2b(digests[-1] if digests else b"", digest_size=16)
+            link.update(event.SerializeToString(deterministic=True))
+            digests.append(link.digest())
+        return digests[-1]
 
     def proto(self) -> History:
         """All of it, as the server hands it out."""

@@ -17,13 +17,13 @@ from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, 
 from kit.testing.engines.concluding import WORKFLOW_ID, Stand, again_id
 from kit.testing.engines.protocol import Cut
 from kit.testing.engines.simulation.activity import Activity
+from kit.testing.engines.simulation.answers import Answers
 from kit.testing.engines.simulation.attempt import current_activity
 from kit.testing.engines.simulation.bridge import workflow_type
 from kit.testing.engines.simulation.clock import VirtualLoop
 from kit.testing.engines.simulation.execution import Execution
 from kit.testing.engines.simulation.handle import SimulatedHandle
 from kit.testing.engines.simulation.knowing import Foreseen
-from kit.testing.engines.simulation.lines import awaiting
 from kit.testing.engines.simulation.server import SimulatedServer
 from kit.testing.faults import Scenario
 from kit.testing.runs import WORKFLOW
@@ -59,6 +59,7 @@ class Scene:
         cached: Whether the worker remembers runs from one workflow task to the next.
         runner: The SDK's sandbox, or none.
         foresight: May stop it where the rest is known.
+        answers: What workflow code is known to answer.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class Scene:
         cached: bool = True,
         runner: WorkflowRunner | None = None,
         foresight: Looking | None = None,
+        answers: Answers | None = None,
     ) -> None:
         loop = asyncio.get_running_loop()
         if not isinstance(loop, VirtualLoop):
@@ -106,6 +108,7 @@ class Scene:
             workflow_runner=worker.get("workflow_runner") if runner is not None else None,
             seed=scenario.seed,
             cached=cached,
+            answers=answers,
             on_boundary=self._boundary,
         )
         self.server.before_attempt = self._before
@@ -199,7 +202,7 @@ class Scene:
 
     def _tell_scheduled(self, run: Execution, event: HistoryEvent) -> None:
         name = event.activity_task_scheduled_event_attributes.activity_type.name
-        self.wire.tell(WORKFLOW, f"{self._of(run)}asks for {name}", source=self._source(run))
+        self.wire.tell(WORKFLOW, f"{self._of(run)}asks for {name}", source=run.line)
 
     def _tell_ended(self, run: Execution, activity: Activity) -> None:
         how = run.log.events[-1]
@@ -209,13 +212,10 @@ class Scene:
                 break
         said = _ENDS.get(how.event_type, "ended")
         name = activity.asked.activity_type.name
-        self.wire.tell(WORKFLOW, f"{self._of(run)}hears that {name} {said}", source=self._source(run))
+        self.wire.tell(WORKFLOW, f"{self._of(run)}hears that {name} {said}", source=run.line)
 
     def _of(self, run: Execution) -> str:
         return "" if run.id == WORKFLOW_ID else f"{run.id}: "
-
-    def _source(self, run: Execution) -> str | None:
-        return awaiting(run.instance, self._workflow)
 
     # --- how it stands ----------------------------------------------------------------------------------------------
 

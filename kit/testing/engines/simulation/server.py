@@ -31,6 +31,7 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.worker import Interceptor, WorkflowRunner
 
 from kit.testing.engines.simulation.activity import Activity
+from kit.testing.engines.simulation.answers import Answers
 from kit.testing.engines.simulation.bridge import workflow_type
 from kit.testing.engines.simulation.client import SimulatedClient
 from kit.testing.engines.simulation.clock import Turns, VirtualLoop
@@ -65,6 +66,7 @@ class SimulatedServer:
         cached: Whether the worker keeps workflows; else each task replays its run from the start.
         on_boundary: Called after each workflow task.
         workflow_runner: The SDK's sandbox; none unless given.
+        answers: What workflow code is known to answer.
     """
 
     def __init__(
@@ -79,6 +81,7 @@ class SimulatedServer:
         cached: bool = True,
         on_boundary: Boundary | None = None,
         workflow_runner: WorkflowRunner | None = None,
+        answers: Answers | None = None,
         namespace: str = "default",
         task_queue: str = "simulation",
     ) -> None:
@@ -88,6 +91,7 @@ class SimulatedServer:
         self.loop = loop
         self.turns = Turns(loop, seed=seed)
         self.cached = cached
+        self.answers = answers
         self.namespace = namespace
         self.task_queue = task_queue
         self.on_boundary = on_boundary

@@ -10,7 +10,7 @@ from temporalio.worker import Interceptor, UnsandboxedWorkflowRunner, WorkflowIn
 
 from kit.testing.engines.simulation.activity import Activity
 from kit.testing.engines.simulation.attempt import Attempt
-from kit.testing.engines.simulation.bridge import Host, activity_definition, workflow_definition
+from kit.testing.engines.simulation.bridge import Host, WorkflowDefinition, activity_definition, workflow_definition
 from kit.testing.engines.simulation.refusals import refused
 from kit.testing.engines.simulation.replica import Replica
 
@@ -69,11 +69,12 @@ class SimulatedWorker:
             raise refused("a dynamic activity")
         self._activities = {(found := activity_definition(fn)).name: found for fn in activities}
 
-    def replica(self, workflow_type: str, *, run_id: str) -> Replica | None:
-        """A new copy of a run; ``None`` when the worker does not have its workflow."""
-        definition = self._workflows.get(workflow_type) or self._workflows.get(None)
-        if definition is None:
-            return None
+    def definition(self, workflow_type: str) -> WorkflowDefinition | None:
+        """What runs a workflow type; ``None`` when the worker does not have it."""
+        return self._workflows.get(workflow_type) or self._workflows.get(None)
+
+    def replica(self, definition: WorkflowDefinition, *, run_id: str) -> Replica:
+        """A new copy of a run."""
         return Replica(self._host, definition, run_id=run_id, namespace=self.namespace)
 
     def workflow(self, name: str) -> type | None:
