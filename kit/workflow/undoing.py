@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from functools import partial
 from itertools import groupby
-from typing import Any
+from typing import Any, Final
 
 from temporalio import workflow
 from temporalio.exceptions import ActivityError
@@ -23,6 +23,9 @@ from kit.workflow.run import Run
 from kit.workflow.schedule import start_undo
 from kit.workflow.steps import Step, UndoState
 from kit.workflow.tasks import Choice
+
+_ASK: Final = UndoRequest[Any, Any]
+"""Made once: pydantic would make the class anew for every undo."""
 
 
 async def undo_steps(run: Run, desk: Desk, steps: Iterable[Step]) -> None:
@@ -53,7 +56,7 @@ async def _undo(run: Run, desk: Desk, step: Step) -> None:
         step.undo = UndoState.RUNNING
         run.refresh()
         known = step.result if step.outcome is Outcome.DONE else None
-        ask = UndoRequest[Any, Any](request=step.request, result=known, outcome=step.outcome or Outcome.UNKNOWN)
+        ask = _ASK(request=step.request, result=known, outcome=step.outcome or Outcome.UNKNOWN)
         try:
             ended = await start_undo(operation, step, run.token(step, persistent=True), ask)
         except ActivityError as error:
