@@ -2,7 +2,8 @@
 
 An event that is **taken in** goes through these questions, in this order:
 
-1. Is its id known: waiting, at work, or among the last ``window`` that were dealt with? Then it is a duplicate.
+1. Is its id known: waiting, at work, or among the last ``window`` that were dealt with, the stale ones among them?
+   Then it is a duplicate.
 2. Has its version, or a later one of its source, been dealt with? Then it is stale: dropped, and recorded.
 3. Else it waits for its turn.
 
