@@ -153,6 +153,11 @@ class _Database(Keeping):
         if self._carrier is not None:
             self._carrier.withdrawn(request, "ROLLBACK")
 
+    @property
+    def name(self) -> str:
+        """Which database this is now: another one after every coming back."""
+        return self._name
+
     def give_back(self, raw: sqlite3.Connection) -> None:
         """Keep a connection for the next one who asks."""
         self._free.append(raw)
@@ -215,6 +220,7 @@ class _Connection:
 
     def __init__(self, database: _Database, raw: sqlite3.Connection, request: Request | None) -> None:
         self._database = database
+        self._name = database.name
         self._request = request
         self._raw = raw
 
@@ -253,8 +259,15 @@ class _Connection:
         self._raw.rollback()
 
     def close(self) -> None:
-        """Give the connection back; what was not committed is gone."""
+        """Give the connection back; what was not committed is gone.
+
+        Of a scenario that was stopped, the garbage collector closes what was open, at any time: that is no business of
+        the next scenario's.
+        """
         self._raw.rollback()
+        if self._name != self._database.name:
+            self._raw.close()
+            return
         if self._request is not None:
             self._database.rolled_back(self._request)
             self._request = None

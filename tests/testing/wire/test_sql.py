@@ -205,3 +205,20 @@ def test_a_database_goes_with_what_it_knows() -> None:
 
     assert rows == [("told",)]
     assert alive() is None
+
+
+async def test_connection_of_a_scenario_that_was_stopped_is_not_the_next_ones() -> None:
+    """It is closed when the garbage collector finds it, which may be after the database has come back."""
+    engine = SqlEngine()
+    async with engine.begin() as connection:
+        await connection.execute(text("CREATE TABLE carts (id TEXT)"))
+    back = engine._database.keep()
+    left_open = await engine.connect()
+    await left_open.execute(text("INSERT INTO carts VALUES ('stopped')"))
+
+    back()
+    await left_open.close()
+
+    async with engine.begin() as connection:
+        await connection.execute(text("INSERT INTO carts VALUES ('next')"))
+    assert engine.rows("SELECT id FROM carts") == [("next",)]
