@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 
 from temporalio.client import Client, WorkflowHandle, WorkflowHistory
 from temporalio.testing import WorkflowEnvironment
@@ -21,9 +21,14 @@ from temporalio.worker import (
     WorkflowInterceptorClassInput,
     WorkflowOutboundInterceptor,
 )
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 from temporalio.workflow import ActivityHandle
 
 from kit.worker import ReliabilityPlugin
+
+SANDBOX: Final = SandboxedWorkflowRunner(restrictions=SandboxRestrictions.default.with_passthrough_modules("tests"))
+"""The sandbox is on, as in production; but the workflows of the tests are not made anew for every run (without the
+cache: for every task), which took as long as everything else."""
 
 
 @dataclass
@@ -135,7 +140,7 @@ async def running(
         max_cached_workflows=1000 if cached else 0,
         interceptors=list(interceptors),
         # Else the SDK hashes the code of every loaded module for one: seconds, once per process.
-        **{"build_id": "tests", **options},
+        **{"build_id": "tests", "workflow_runner": SANDBOX, **options},
     )
     async with worker:
         yield Running(client, queue, plugin, workflows, worker)

@@ -32,6 +32,7 @@ async def main(told: dict[str, Any]) -> None:
             task_queue=told["task_queue"],
             workflows=[Checkout],
             max_cached_workflows=1000 if told["cached"] else 0,
+            build_id="tests",
             # Whoever takes over is not kept waiting for this process.
             sticky_queue_schedule_to_start_timeout=timedelta(milliseconds=200),
             interceptors=[ShortAttempts(PATIENCE, only=told["impatient"])],
