@@ -51,7 +51,9 @@ class Running:
     async def history(self, handle: WorkflowHandle[Any, Any]) -> History:
         """The history of a run, after replaying it from the start: every run of every test must be deterministic."""
         found = await handle.fetch_history()
-        replayer = Replayer(workflows=list(self.workflows), plugins=[self.plugin], build_id="tests")
+        replayer = Replayer(
+            workflows=list(self.workflows), plugins=[self.plugin], build_id="tests", workflow_runner=SANDBOX
+        )
         await replayer.replay_workflow(found)
         return History(found)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from temporalio.api.enums.v1 import EventType
 from temporalio.client import WorkflowFailureError
 from temporalio.testing import WorkflowEnvironment
 
@@ -25,6 +26,10 @@ async def travelled(stages: Scene, *lines: str) -> tuple[str, BaseException | No
         await asyncio.wait_for(run.result(), 10)
     except WorkflowFailureError as failure:
         return run.id, failure.cause
+    except TimeoutError:
+        latest = await stages.worker.client.get_workflow_handle(run.id).fetch_history()
+        kinds = [EventType.Name(event.event_type) for event in latest.events]
+        pytest.fail(f"it does not end; the run it has come to has {kinds}")
     return run.id, None
 
 
