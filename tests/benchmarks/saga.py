@@ -65,7 +65,7 @@ class Size:
 
 
 FULL: Final = Size(rounds=4, turns=4, workflows=50)
-QUICK: Final = Size(rounds=1, turns=1, workflows=5)
+QUICK: Final = Size(rounds=1, turns=1, workflows=2)
 
 
 @dataclass(frozen=True)
