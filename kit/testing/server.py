@@ -30,7 +30,7 @@ MAX_SKIPS: Final = 100_000
 """How often one workflow may skip. The server's own limit is about 200, and then it waits in real time, silently: an
 outage that is retried often enough would look like a test that hangs."""
 
-STARTS: Final = 3
+STARTS: Final = 6
 """How often a server is started that does not come up. The SDK waits five seconds for it, which on a busy machine is
 not always enough."""
 

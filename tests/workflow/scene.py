@@ -85,7 +85,7 @@ class Scene:
         """Wait for a run to close, and read and replay its record."""
         result, error = None, None
         try:
-            result = await asyncio.wait_for(run.result(), 10)
+            result = await asyncio.wait_for(run.result(), 60)
         except WorkflowFailureError as failure:
             error = failure.cause
         return End(await self.worker.history(run), await self.world.rows(run.id), result, error)

@@ -23,7 +23,7 @@ async def travelled(stages: Scene, *lines: str) -> tuple[str, BaseException | No
     """Run a `Stages` to its end. Returns its id and what has closed it."""
     run = await stages.worker.start(Stages.run, Journey(id="1", lines=lines), id=new_id())
     try:
-        await asyncio.wait_for(run.result(), 10)
+        await asyncio.wait_for(run.result(), 60)
     except WorkflowFailureError as failure:
         return run.id, failure.cause
     except TimeoutError:

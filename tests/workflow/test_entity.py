@@ -145,7 +145,7 @@ async def test_event_that_fails_is_undone_and_put_to_a_person(server: WorkflowEn
         undone = dict(world.provider.live)
 
         await here.decide(latest, Choice.RETRY)
-        result = await asyncio.wait_for(run.result(), 10)
+        result = await asyncio.wait_for(run.result(), 60)
 
     assert "Event 'a' of desk could not be applied" in task.question
     assert (task.owner, set(task.choices)) == ("travel-desk", {Choice.RETRY, Choice.SKIP})

@@ -112,7 +112,7 @@ class Gate:
 
     async def reached(self) -> None:
         """Wait until the call is here."""
-        await asyncio.wait_for(self._reached.wait(), 10)
+        await asyncio.wait_for(self._reached.wait(), 60)
 
     def open(self) -> None:
         """Let the call go on."""
@@ -214,7 +214,7 @@ class Provider:
         """Wait until the story has a line."""
         while line not in self.story:
             self._written.clear()
-            await asyncio.wait_for(self._written.wait(), 10)
+            await asyncio.wait_for(self._written.wait(), 60)
 
     def _write(self, line: str) -> None:
         self.story.append(line)

@@ -210,7 +210,7 @@ async def test_leaving_the_block_closes_everything() -> None:
 
         with pytest.raises(httpx.RemoteProtocolError):
             await call
-    assert await asyncio.wait_for(mail.read(), 5) == b""
+    assert await asyncio.wait_for(mail.read(), 60) == b""
     writer.close()
     for port in (httpx.URL(sandbox.url).port, sandbox.smtp_port):
         with pytest.raises(OSError, match="Connect call failed"):
