@@ -40,6 +40,7 @@ class Running:
     plugin: ReliabilityPlugin
     workflows: Sequence[type]
     worker: Worker
+    cached: bool
     ids: list[str] = field(default_factory=list)
 
     async def start(self, run: Any, request: Any, *, id: str | None = None, **options: Any) -> WorkflowHandle[Any, Any]:
@@ -49,12 +50,16 @@ class Running:
         )
 
     async def history(self, handle: WorkflowHandle[Any, Any]) -> History:
-        """The history of a run, after replaying it from the start: every run of every test must be deterministic."""
+        """The history of a run, after replaying it from the start: every run of every test must be deterministic.
+
+        A worker without a cache has replayed it already, at every task.
+        """
         found = await handle.fetch_history()
-        replayer = Replayer(
-            workflows=list(self.workflows), plugins=[self.plugin], build_id="tests", workflow_runner=SANDBOX
-        )
-        await replayer.replay_workflow(found)
+        if self.cached:
+            replayer = Replayer(
+                workflows=list(self.workflows), plugins=[self.plugin], build_id="tests", workflow_runner=SANDBOX
+            )
+            await replayer.replay_workflow(found)
         return History(found)
 
 
@@ -145,7 +150,7 @@ async def running(
         **{"build_id": "tests", "workflow_runner": SANDBOX, **options},
     )
     async with worker:
-        yield Running(client, queue, plugin, workflows, worker)
+        yield Running(client, queue, plugin, workflows, worker, cached)
 
 
 class ShortAttempts(Interceptor):
