@@ -24,7 +24,7 @@ from kit.workflow.schedule import start_undo
 from kit.workflow.steps import Step, UndoState
 from kit.workflow.tasks import Choice
 
-_ASK: Final = UndoRequest[Any, Any]
+_AnyUndo: Final = UndoRequest[Any, Any]
 """Made once: pydantic would make the class anew for every undo."""
 
 
@@ -56,7 +56,7 @@ async def _undo(run: Run, desk: Desk, step: Step) -> None:
         step.undo = UndoState.RUNNING
         run.refresh()
         known = step.result if step.outcome is Outcome.DONE else None
-        ask = _ASK(request=step.request, result=known, outcome=step.outcome or Outcome.UNKNOWN)
+        ask = _AnyUndo(request=step.request, result=known, outcome=step.outcome or Outcome.UNKNOWN)
         try:
             ended = await start_undo(operation, step, run.token(step, persistent=True), ask)
         except ActivityError as error:

@@ -21,7 +21,7 @@ CHECKED: Final = 64
 """Of so many histories whose answer is known one is answered anew each time, and must be answered the same."""
 
 MOST: Final = 20_000
-"""After so many histories the memory begins anew, so that it stays within some fifty megabytes."""
+"""After so many histories, and so many questions, the memory begins anew: it is bounded whatever a sweep's size."""
 
 Key = tuple[Any, ...]
 """The workflow's class, the digest of a history, and what was asked besides."""
