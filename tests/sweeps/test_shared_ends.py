@@ -1,4 +1,4 @@
-"""The pairs in which two runs have ended one subscription, and one of them is taken back."""
+"""The pairs in which two runs share an effect, and one of them is taken back."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import pytest
 
 from kit.testing.engines.simulation import Simulation
 from kit.testing.faults import Scenario
+from kit.testing.runs import Ending
 from tests.worlds import SUBSCRIPTION_CANCEL
+from tests.worlds.approved import APPROVED
 
 
 @pytest.mark.parametrize(
@@ -24,3 +26,14 @@ def test_what_has_ended_for_another_run_stays_ended(scenario: str) -> None:
 
     assert run.unreached == ()
     assert run.violations == ()
+
+
+def test_run_that_begins_while_another_is_unwound_has_its_way() -> None:
+    """It shares what is not undone yet, is approved, finds the rest undone for good, and leaves nothing either."""
+    scenario = Scenario.parse("stall.charge#1:terminated+stall.charge.undo#1:started_again")
+
+    run = Simulation().run_here(APPROVED, scenario)
+
+    assert run.unreached == ()
+    assert run.violations == ()
+    assert [duplicate.ending for duplicate in run.duplicates] == [Ending.COMPENSATED]

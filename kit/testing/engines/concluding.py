@@ -201,6 +201,10 @@ async def conclude(
         wire.well = True
         stands = await _with_help(underway, stands, subject=subject, wire=wire, world=world)
     unwound = await _unwound(underway, stands[0], subject=subject, wire=wire, world=world)
+    if stands[0].ending is Ending.TERMINATED:  # while it was unwound, the same request may have been started again
+        stands = await _agreed(underway, await underway.stand(), subject=subject, wire=wire, world=world)
+        wire.well = wire.well or any(stand.open for stand in stands)
+        stands = await _with_help(underway, stands, subject=subject, wire=wire, world=world)
     await wire.settle()
     _tell_of(wire, stands)
     end = replace(await _known(stands, subject=subject, wire=wire, world=world), tasks=asked, unwound=unwound)
