@@ -11,6 +11,7 @@ from typing import NoReturn
 from kit.errors import UnsupportedScenario
 from kit.testing.faults import Scenario
 from kit.testing.wire import Wire
+from kit.testing.wire.controls import never
 from kit.testing.world import World
 
 
@@ -40,6 +41,9 @@ class _NoServer:
 
     async def hand_over(self) -> None:
         self._refuse()
+
+    async def die(self) -> NoReturn:
+        await never()
 
 
 @asynccontextmanager

@@ -124,8 +124,6 @@ class Carrier:
         self.story: list[Line] = []
         self.without: frozenset[FaultKind] = frozenset()
         """What cannot go wrong with what runs here."""
-        self.silent = 0
-        """How many dead attempts there are that the server has not been told of."""
         self.lost = False
         """Whether an attempt died with its worker."""
         self.well = False

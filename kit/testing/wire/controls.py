@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 
 class Controls(Protocol):
@@ -27,10 +28,19 @@ class Controls(Protocol):
     async def hand_over(self) -> None:
         """Let a worker with the previous version and an empty cache go on from here."""
 
+    async def die(self) -> NoReturn:
+        """The worker of this attempt is dead: never go on, and report nothing."""
+
 
 class WorkerLost(BaseException):
     """The worker dies here.
 
-    No code of it may run on, so this is no `Exception`: nothing catches it but the wire's own interceptor, which then
-    waits for ever, as a dead process does.
+    No code of it may run on, so this is no `Exception`: nothing catches it but the wire's own interceptor, and what
+    stands in the worker's place (`Controls.die`).
     """
+
+
+async def never() -> NoReturn:
+    """Wait for ever, as a dead process does: where a living worker would report whatever ends an attempt."""
+    await asyncio.get_running_loop().create_future()
+    raise AssertionError("nobody has the future")

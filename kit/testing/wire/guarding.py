@@ -164,7 +164,7 @@ class _Inbound(ActivityInboundInterceptor):
         try:
             result = await super().execute_activity(input)
         except WorkerLost:
-            await self._silence()
+            await self._carrier.controls.die()
         except temporalio.exceptions.FailureError as failure:
             if activity.in_activity():
                 self._carrier.tell(WORKER, failing.told(activity.info(), failure))
@@ -184,12 +184,4 @@ class _Inbound(ActivityInboundInterceptor):
                 text = f"the worker dies after {fault.point} is recorded, before Temporal hears of it"
                 self._carrier.strike(fault, WORKER, text)
                 self._carrier.lost = True
-                await self._silence()
-
-    async def _silence(self) -> None:
-        """What Temporal hears of a dead worker, until its own timeout ends the attempt."""
-        self._carrier.silent += 1
-        try:
-            await asyncio.get_running_loop().create_future()
-        finally:
-            self._carrier.silent -= 1
+                await self._carrier.controls.die()

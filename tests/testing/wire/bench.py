@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from pydantic import BaseModel
 from temporalio.exceptions import ApplicationError
@@ -17,6 +17,7 @@ from kit.contract import Operation, Outcome, Token, UndoRequest
 from kit.ledger import State
 from kit.testing.faults import FaultKind, Scenario
 from kit.testing.wire import Wire, WorkerLost
+from kit.testing.wire.controls import never
 from kit.testing.world import World
 from kit.worker import Attempt, Guard
 from tests.worker.world import Failure, clock, now
@@ -68,6 +69,10 @@ class Hand:
     async def hand_over(self) -> None:
         """Written down."""
         await self._note("hand_over")
+
+    async def die(self) -> NoReturn:
+        """As on a real worker."""
+        await never()
 
     async def _note(self, what: str) -> None:
         self.asked.append(what)

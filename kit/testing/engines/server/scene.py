@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import temporalio.api.activity.v1
 import temporalio.api.common.v1
@@ -26,6 +26,7 @@ from kit.testing.engines.server.attempts import HANGING, Answers, AtWork, Counti
 from kit.testing.engines.server.watching import Watch
 from kit.testing.faults import FaultKind, Scenario
 from kit.testing.wire import Wire
+from kit.testing.wire.controls import never
 from kit.testing.world import Subject
 from kit.worker import ReliabilityPlugin, current_call
 from kit.workflow import DECIDE_UPDATE, SUMMARY_QUERY, TASKS_QUERY, Decision, RunSummary, SagaWorkflow, Task
@@ -185,6 +186,10 @@ class Scene:
         """See `Controls`."""
         await self._decide_no_more()
         self._decide_by(self.subject.previous or self.subject.workflow)
+
+    async def die(self) -> NoReturn:
+        """See `Controls`."""
+        await never()
 
     async def cancel_with_result(self) -> None:
         """See `Controls`. While nobody takes workflow tasks up, the server collects what the next one will tell."""

@@ -44,6 +44,9 @@ class Owner(Protocol):
     def activity_ended(self, activity: Activity) -> None:
         """Forget the activity, and let the workflow know of its end."""
 
+    def repeats(self, activity: Activity) -> None:
+        """An attempt has failed, and there will be another."""
+
     def dispatch(self, activity: Activity) -> None:
         """Give the next attempt to a worker."""
 
@@ -220,6 +223,7 @@ class Activity:
         for kind in (TimeoutType.TIMEOUT_TYPE_START_TO_CLOSE, TimeoutType.TIMEOUT_TYPE_HEARTBEAT):
             self._unlimit(kind)
         self._retry = self.owner.loop.call_later(delay.total_seconds(), self._queue)
+        self.owner.repeats(self)
 
     def _limit(self, kind: TimeoutType.ValueType, limit: timedelta) -> None:
         self._unlimit(kind)

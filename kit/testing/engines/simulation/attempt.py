@@ -25,6 +25,7 @@ from temporalio.worker import (
 from kit.testing.engines.simulation.activity import Activity
 from kit.testing.engines.simulation.bridge import COMPLETED_ELSEWHERE
 from kit.testing.engines.simulation.refusals import refused
+from kit.testing.wire import WorkerLost
 
 current_activity: Final[ContextVar[Activity]] = ContextVar("current_activity")
 """The activity whose attempt is running here."""
@@ -105,13 +106,15 @@ class Attempt:
         self._loop = activity.owner.loop
         self._beaten: Payloads | None = None
         self._hold: asyncio.TimerHandle | None = None
+        self._watch: asyncio.TimerHandle | None = None
         self._by_request = False
 
     async def run(self) -> None:
         """Make it, and report what came of it."""
         current_activity.set(self._activity)
         limit = self._activity.start_to_close
-        watch = self._loop.call_later((limit + GRACE).total_seconds(), self._overdue) if limit else None
+        self._watch = self._loop.call_later((limit + GRACE).total_seconds(), self._overdue) if limit else None
+        lost = False
         try:
             result = await self._executed()
             payload = self._converter.payload_converter.to_payloads([result])[0]
@@ -119,6 +122,8 @@ class Attempt:
             self._report(error)
             if not self._environment._cancelled:
                 raise  # the whole simulation ends, and this attempt with it
+        except WorkerLost:
+            lost = True  # nobody is left who could report it
         except COMPLETED_ELSEWHERE:
             self._loop.fail(refused(f"{self._activity.asked.activity_type.name!r}, completed from elsewhere,"))
         except Exception as error:  # a worker reports whatever an activity raises
@@ -127,9 +132,13 @@ class Attempt:
             self._flush()
             self._activity.complete(self._number, payload)
         finally:
-            for handle in (watch, self._hold):
-                if handle is not None:
-                    handle.cancel()
+            if not lost:  # of which the SDK's core would still send what it holds back
+                self._let_go()
+
+    def _let_go(self) -> None:
+        for handle in (self._watch, self._hold):
+            if handle is not None:
+                handle.cancel()
 
     async def _executed(self) -> Any:
         asked = self._activity.asked
@@ -242,6 +251,7 @@ class Attempt:
 
     def _overdue(self) -> None:
         self._environment.cancel(ActivityCancellationDetails(timed_out=True))
+        self._let_go()
 
 
 def _untraced(error: BaseException) -> None:

@@ -90,8 +90,8 @@ class Course:
     def _note(self, point: Point) -> None:
         self._first.setdefault(point, len(self._moments))
 
-    def look(self, scene: Scene, latest: Execution) -> None:
-        """A workflow task is done: remember the moment, if nothing is at work."""
+    def look(self, scene: Scene, latest: Execution | None) -> None:
+        """A workflow task is done, or an attempt: remember the moment, if nothing is at work."""
         if asyncio.all_tasks(self._loop) - {self._main} or any(
             run.updates or run.stuck for run in scene.server.executions
         ):

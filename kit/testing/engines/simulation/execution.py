@@ -392,6 +392,10 @@ class Execution:
         if self.server.serves(activity.asked.task_queue.name):
             self.server.turns.soon(lambda: self.server.attempt(self, activity))
 
+    def repeats(self, activity: Activity) -> None:
+        """There will be another attempt of an activity."""
+        self.server.repeats()
+
     def activity_ended(self, activity: Activity) -> None:
         """Forget the activity, and let the workflow know of its end."""
         self.activities.pop(activity.event.event_id, None)

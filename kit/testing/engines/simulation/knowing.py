@@ -92,8 +92,8 @@ class Foresight:
         self._teller: _Teller | None = None
         self.cut: Cut | None = None
 
-    def look(self, scene: Scene, latest: Execution) -> None:
-        """A workflow task of the ``latest`` run is done: is the rest known?"""
+    def look(self, scene: Scene, latest: Execution | None) -> None:
+        """A workflow task of the ``latest`` run is done, or an attempt: is the rest known?"""
         if self.cut is not None or not scene.wire.absorbed or not scene.calm:
             return
         if self._teller is None:
@@ -115,7 +115,7 @@ class _Teller:
         self._heard: dict[str, list[bytes]] = {}
         """Of each run, a digest of what it has heard up to each event."""
 
-    def state(self, latest: Execution) -> str | None:
+    def state(self, latest: Execution | None) -> str | None:
         """The state now, 32 hexadecimal digits; ``None`` when a part of it cannot be told."""
         scene = self._scene
         if (self._until is not None and scene.loop.time() > self._until) or not self._orderly(latest):
@@ -264,7 +264,7 @@ class _Teller:
             due,
         )
 
-    def _orderly(self, latest: Execution) -> bool:
+    def _orderly(self, latest: Execution | None) -> bool:
         """Whether the order of what comes next is told by what is told: of two things at one instant it is not."""
         due: list[float] = []
         ready = 0

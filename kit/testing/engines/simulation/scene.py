@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from datetime import timedelta
-from typing import Any, Final, Protocol
+from typing import Any, Final, NoReturn, Protocol
 
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import OutboundInterceptor, StartWorkflowInput
@@ -27,7 +27,7 @@ from kit.testing.engines.simulation.knowing import Foreseen
 from kit.testing.engines.simulation.server import SimulatedServer
 from kit.testing.faults import Scenario
 from kit.testing.runs import WORKFLOW
-from kit.testing.wire import Wire
+from kit.testing.wire import Wire, WorkerLost
 from kit.testing.world import Subject
 from kit.worker import ReliabilityPlugin
 from kit.worker.plugin import OWN_WORKFLOWS
@@ -42,12 +42,12 @@ MOST_TASKS: Final = 5_000
 
 
 class Looking(Protocol):
-    """Looks at the scene whenever a workflow task is done."""
+    """Looks at the scene whenever a workflow task is done, and between two attempts of an activity."""
 
     cut: Cut | None
 
-    def look(self, scene: Scene, latest: Execution) -> None:
-        """A workflow task of the ``latest`` run is done."""
+    def look(self, scene: Scene, latest: Execution | None) -> None:
+        """A workflow task of the ``latest`` run is done; or, where there is none, an attempt that will be repeated."""
 
 
 class Scene:
@@ -114,6 +114,7 @@ class Scene:
         self.server.before_attempt = self._before
         self.server.on_scheduled = self._tell_scheduled
         self.server.on_ended = self._tell_ended
+        self.server.on_repeat = self._between
         self._starts: OutboundInterceptor = _Start(self.server)
         for interceptor in reversed(client["interceptors"]):
             self._starts = interceptor.intercept_client(self._starts)
@@ -147,8 +148,8 @@ class Scene:
 
     @property
     def calm(self) -> bool:
-        """Whether no attempt is at work, or about to report. Dead ones are not, nor those that wait for their time."""
-        return self.server.alive == self.wire.silent
+        """Whether no attempt is at work, or about to report. Those that wait for their time are not."""
+        return self.server.alive == 0
 
     @property
     def version(self) -> str:
@@ -183,6 +184,10 @@ class Scene:
         """See `Controls`."""
         self._workflow = self.subject.previous or self.subject.workflow
         self.server.deploy([self._workflow, *self.subject.others, *OWN_WORKFLOWS])
+
+    async def die(self) -> NoReturn:
+        """See `Controls`."""
+        raise WorkerLost("nothing is reported")
 
     def _before(self, run: Execution, activity: Activity) -> bool:
         """Whether a cancellation strikes before an attempt; then the run's code hears of it first."""
@@ -297,6 +302,11 @@ class Scene:
         if self._foresight is not None:
             self._foresight.look(self, run.execution)
         self._stir()
+
+    def _between(self) -> None:
+        if self._foresight is not None:
+            self._foresight.look(self, None)
+            self._stir()
 
     def _stir(self, *, idle: bool = False) -> bool:
         """Something has happened, or nothing more will; returns whether somebody waited for it."""

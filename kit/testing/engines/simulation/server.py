@@ -98,6 +98,7 @@ class SimulatedServer:
         self.before_attempt: Callable[[Execution, Activity], bool] | None = None
         self.on_scheduled: Callable[[Execution, HistoryEvent], None] | None = None
         self.on_ended: Callable[[Execution, Activity], None] | None = None
+        self.on_repeat: Callable[[], None] | None = None
         self._worker_options: dict[str, Any] = {
             "activities": activities,
             "converter": data_converter,
@@ -284,7 +285,7 @@ class SimulatedServer:
 
     @property
     def alive(self) -> int:
-        """How many attempts have neither ended nor been given up by their worker, dead ones included."""
+        """How many attempts have neither ended nor been given up by their worker."""
         return sum(not task.done() for task in self._attempts)
 
     def boundary(self, run: Execution) -> None:
@@ -302,6 +303,11 @@ class SimulatedServer:
         """An activity has ended."""
         if self.on_ended is not None:
             self.on_ended(run, activity)
+
+    def repeats(self) -> None:
+        """An attempt has failed, or is given up, and there will be another."""
+        if self.on_repeat is not None:
+            self.loop.call_soon(self.on_repeat)  # by then the attempt that reports it is over
 
     # --- children and neighbours ------------------------------------------------------------------------------------
 
