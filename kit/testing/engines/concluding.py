@@ -167,6 +167,9 @@ class Underway(Protocol):
     async def decide(self, workflow_id: str, decision: Decision) -> None:
         """Pass a person's answer on to a run, as its update ``kit_decide``; returns once it is accepted."""
 
+    def unwinding(self, workflow_id: str) -> bool:
+        """Whether a run's unwind has begun, or is over."""
+
     async def unwind(self, workflow_id: str) -> Stand:
         """Have a closed run unwound, or go on with that; returns how the unwind stands once nothing more happens."""
 
@@ -184,16 +187,20 @@ async def conclude(
     how in `Run.repaired`.
 
     Args:
-        underway: The started runs.
+        underway: The started runs. They may have come some way: as long as nobody has asked an invariant, whatever they
+            say of themselves leads on to the same end.
         subject: What is under faults.
         wire: The scenario's.
         world: The scenario's, open.
         held: See `judge`.
     """
-    stands = await _agreed(underway, await underway.stand(), subject=subject, wire=wire, world=world)
+    stands = await underway.stand()
     violations: tuple[Violation, ...] = ()
-    parked = frozenset(stand.workflow_id for stand in stands if stand.open)
-    asked = tuple(task for stand in stands for task in stand.open)
+    parked = frozenset[str]()
+    if not underway.unwinding(stands[0].workflow_id):
+        stands = await _agreed(underway, stands, subject=subject, wire=wire, world=world)
+        parked = frozenset(stand.workflow_id for stand in stands if stand.open)
+    asked = tuple(task for stand in stands for task in stand.open) if parked else ()
     if parked:
         _tell_of(wire, stands)
         now = await _known(stands, subject=subject, wire=wire, world=world)
@@ -269,8 +276,9 @@ async def _unwound(underway: Underway, own: Stand, *, subject: Subject, wire: Wi
     """What an operator does about a saga that was terminated: have it unwound, with a person's help where it asks."""
     if own.ending is not Ending.TERMINATED or not issubclass(subject.workflow, SagaWorkflow):
         return None
-    own = await _orphans_helped(underway, own, subject=subject, wire=wire, world=world)
-    wire.tell(PERSON, f"{own.workflow_id} was terminated: it is unwound")
+    if not underway.unwinding(own.workflow_id):
+        own = await _orphans_helped(underway, own, subject=subject, wire=wire, world=world)
+        wire.tell(PERSON, f"{own.workflow_id} was terminated: it is unwound")
     stand = await underway.unwind(own.workflow_id)
     for _ in range(ROUNDS):
         if not stand.open:

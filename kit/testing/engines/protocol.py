@@ -46,31 +46,38 @@ class Replaying(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """A run that was stopped, because the rest of it is known from another run that passed through the same state.
+    """A run that was stopped: the rest is known from another run that was in the same state, or no scenario of its own.
 
     Attributes:
-        state: The digest of that state.
+        state: The digest of that state; ``None`` when one of the faults can never strike any more.
         seen: Every request that reached the wire until then, in order.
     """
 
-    state: str
+    state: str | None
     seen: tuple[Seen, ...]
+
+
+Known = Callable[[str | None, int], bool]
+"""Says of a state (see `Cut`), and of how many requests were seen, whether the run may be stopped there."""
 
 
 @runtime_checkable
 class Foreseeing(Protocol):
     """What an engine can do besides, when it can tell the whole state of a scenario: not run what is known."""
 
-    async def run_until(self, subject: Subject, scenario: Scenario, known: Callable[[str, int], bool]) -> Run | Cut:
+    async def run_until(self, subject: Subject, scenario: Scenario, known: Known) -> Run | Cut:
         """Run one scenario, until ``known`` says of a state that it knows what comes of it.
 
         ``known`` is given a state and the number of requests seen so far. It is asked at quiet moments: after the
-        scenario's last fault has struck and has nothing left to do, while no activity is at work, and before the run is
-        judged for the first time. The state is a digest of everything that the rest of the run depends on: what the
-        workflow has seen, what the server is about to deliver and when, the ledgers, the providers, and what is counted
-        in the worker. Two runs in one state make the same requests from there on, though their calls may be numbered
-        otherwise; and where there is a `kit.testing.engines.horizon`, it may be earlier in one than in the other. Then
-        nothing is known of a run that would last longer than it.
+        scenario's last fault has struck and has nothing left to do, while no activity is at work, and before an
+        invariant is asked for the first time. The state is a digest of everything that the rest of the run depends on:
+        what the workflow has seen, what the server is about to deliver and when, the ledgers, the providers, and what
+        is counted in the worker. Two runs in one state make the same requests from there on, though their calls may be
+        numbered otherwise; and where there is a `kit.testing.engines.horizon`, it may be earlier in one than in the
+        other. Then nothing is known of a run that would last longer than it.
+
+        At such moments it is also asked about ``None``, once a fault of the scenario can never strike any more: that is
+        no scenario of its own.
 
         Raises:
             UnsupportedScenario: As `Engine.run`.
@@ -80,7 +87,7 @@ class Foreseeing(Protocol):
 class Course(Protocol):
     """The run of one scenario, which others go on from."""
 
-    async def run_until(self, fault: Fault, known: Callable[[str, int], bool]) -> Run | Cut:
+    async def run_until(self, fault: Fault, known: Known) -> Run | Cut:
         """Run the scenario with one more fault, which strikes later than all of its own; as `Foreseeing.run_until`."""
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -17,7 +17,7 @@ from typing import Final
 from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import History
 
-from kit.testing.engines.protocol import Branching, Course, Cut, Engine, Foreseeing, Replaying
+from kit.testing.engines.protocol import Branching, Course, Cut, Engine, Foreseeing, Known, Replaying
 from kit.testing.faults import Fault, FaultKind, Scenario
 from kit.testing.runs import Run, Violation
 from kit.testing.world import Subject
@@ -41,9 +41,6 @@ class Replayed:
 
 BRANCHES: Final = 4
 """From how many scenarios on it is worth while to remember where they differ."""
-
-Known = Callable[[str, int], bool]
-"""Says of a state, and of how many requests were seen, whether the rest is known."""
 
 
 @dataclass(slots=True)

@@ -119,7 +119,8 @@ async def carry_out(piece: Piece, *, runner: Runner) -> list[Found]:
     async with runner.course(piece.outcome.scenario, branches=len(piece.faults)) as course:
         for fault in piece.faults:
             scenario = piece.outcome.scenario.plus(fault)
-            passage = _Passage(memo, stops=not piece.shown and not piece.ended and not sampled(scenario))
+            spared = not piece.ended and not sampled(scenario)
+            passage = _Passage(memo, spared=spared, stops=spared and not piece.shown)
             run = await course.run_until(fault, passage.known)
             one = _judged(piece, fault, run, passage, outcomes)
             if isinstance(run, Run):
@@ -154,11 +155,16 @@ class _Passage:
     """One run's way through the states."""
 
     memo: _Memo
+    spared: bool
     stops: bool
+    missed: bool = False
     passed: dict[str, int] = field(default_factory=dict)
     merged: tuple[Fault | None, int, int] | None = None
 
-    def known(self, state: str, seen: int) -> bool:
+    def known(self, state: str | None, seen: int) -> bool:
+        if state is None:
+            self.missed = True
+            return self.spared
         known = state in self.memo.owners
         if known and self.merged is None:
             self.merged = self.memo.owners[state], seen, self.memo.after[state]
@@ -170,6 +176,8 @@ def _judged(
     piece: Piece, fault: Fault, run: Run | Cut, passage: _Passage, outcomes: Mapping[Fault | None, Outcome]
 ) -> Found:
     scenario = piece.outcome.scenario.plus(fault)
+    if passage.missed:
+        return _unreached(fault, run)
     if passage.merged is None:
         assert isinstance(run, Run)  # noqa: S101 - nothing was known, so nothing was stopped
         return _found(piece, fault, run, kept=_kept(piece, run), states=passage.passed)
@@ -181,6 +189,16 @@ def _judged(
     check(Outcome.of(run), foretold)
     found = _found(piece, fault, run, kept=_kept(piece, run), states=passage.passed)
     return replace(found, outcome=foretold, merged=passage.merged)
+
+
+def _unreached(fault: Fault, run: Run | Cut) -> Found:
+    if isinstance(run, Run) and not run.unreached:
+        raise DefinitionError(
+            f"scenario {str(run.scenario)!r}",
+            rule=f"{fault} was given up, its call being over, and struck later all the same",
+            fix="this is a defect of the sweep: please report it with the workflow and its world",
+        )
+    return Found(fault, None, stopped=isinstance(run, Cut))
 
 
 def check(outcome: Outcome, foretold: Outcome) -> None:

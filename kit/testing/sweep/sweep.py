@@ -140,8 +140,8 @@ async def _clean(runner: Runner, seed: int) -> tuple[Run, dict[str, int]]:
     """The run without faults, and the states it passes through."""
     states: dict[str, int] = {}
 
-    def note(state: str, seen: int) -> bool:
-        states.setdefault(state, seen)
+    def note(state: str | None, seen: int) -> bool:
+        states.setdefault(str(state), seen)
         return False
 
     run = await runner.run_until(Scenario(seed=seed), note)

@@ -170,6 +170,19 @@ class Carrier:
         return tuple(fault for fault in self.scenario.faults if fault not in self._struck)
 
     @property
+    def missed(self) -> bool:
+        """Whether a fault of the scenario can never strike any more: its call is over, and it waits for nothing later.
+
+        To be asked while no call is under way.
+        """
+        waiting = {*self.records.values(), *self._silent.values()}
+        return any(
+            self._numbers.get((fault.point.operation, fault.point.role), 0) >= fault.point.call
+            for fault in self.unreached()
+            if fault not in waiting
+        )
+
+    @property
     def absorbed(self) -> bool:
         """Whether every fault has struck and none has anything left to do but what `state` tells."""
         return len(self._struck) == len(self.scenario.faults) and not self._late

@@ -39,8 +39,8 @@ def states_of(subject: Subject, scenario: str) -> list[str]:
     """The states that a scenario passes through, in order."""
     found: list[str] = []
 
-    def known(state: str, seen: int) -> bool:
-        found.append(state)
+    def known(state: str | None, seen: int) -> bool:
+        found.append(str(state))
         return False
 
     Simulation()._run_until_here(subject, Scenario.parse(scenario), known)

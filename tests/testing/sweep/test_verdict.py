@@ -4,7 +4,6 @@ import logging
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import pytest
 
 from kit.contract import Role
 from kit.errors import DefinitionError
-from kit.testing.engines.protocol import Cut
+from kit.testing.engines.protocol import Cut, Known
 from kit.testing.faults import FaultKind, Point, Scenario
 from kit.testing.runs import Ending, Run
 from kit.testing.sweep import Place, Verdict, sweep
@@ -103,7 +102,7 @@ async def test_same_seed_gives_the_same_verdict() -> None:
 class Loud(Foreseeing):
     """Logs, as the guard does."""
 
-    async def run_until(self, subject: Subject, scenario: Scenario, known: Callable[[str, int], bool]) -> Run | Cut:
+    async def run_until(self, subject: Subject, scenario: Scenario, known: Known) -> Run | Cut:
         """Run it, with a warning."""
         logging.getLogger("kit.guard").warning("operation.attempt_failed")
         return await super().run_until(subject, scenario, known)

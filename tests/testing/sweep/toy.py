@@ -6,12 +6,12 @@ unknown outcome is asked again, and an undo that is refused asks a person.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Self
 
 from kit.contract import Role
-from kit.testing.engines.protocol import Cut
+from kit.testing.engines.protocol import Cut, Known
 from kit.testing.faults import Fault, FaultKind, Point, Scenario
 from kit.testing.runs import Ending, Run, Seen, Truth, Violation
 from kit.testing.world import Subject
@@ -76,7 +76,7 @@ class Toy:
 class Foreseeing(Toy):
     """The same, and it stops where the rest is known."""
 
-    async def run_until(self, subject: Subject, scenario: Scenario, known: Callable[[str, int], bool]) -> Run | Cut:
+    async def run_until(self, subject: Subject, scenario: Scenario, known: Known) -> Run | Cut:
         """Run one scenario, until ``known`` says that it knows the rest."""
         self.ran.append(str(scenario))
         return _Saga(self, scenario, known).run()
@@ -94,7 +94,7 @@ class _Terminated(Exception):
 class _Saga:
     toy: Toy
     scenario: Scenario
-    known: Callable[[str, int], bool]
+    known: Known
     seen: list[Seen] = field(default_factory=list)
     truth: dict[str, int] = field(default_factory=dict)
     live: dict[str, int] = field(default_factory=dict)

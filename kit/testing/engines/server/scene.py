@@ -257,6 +257,10 @@ class Scene:
         stuck = await self._until_rest()
         return [await self._stand(watch, stuck) for watch in self._watches]
 
+    def unwinding(self, workflow_id: str) -> bool:
+        """See `Underway`."""
+        return unwind_id(workflow_id) in self._beside
+
     async def unwind(self, workflow_id: str) -> Stand:
         """See `Underway`."""
         id = unwind_id(workflow_id)

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kit.testing.engines.concluding import conclude
-from kit.testing.engines.protocol import Cut
+from kit.testing.engines.protocol import Cut, Known
 from kit.testing.engines.simulation.clock import VirtualLoop, cancel_rest
 from kit.testing.engines.simulation.execution import Execution
 from kit.testing.engines.simulation.knowing import Foreseen, Foresight, told_at_once
@@ -46,7 +46,7 @@ class _Moment:
 
 
 class Course:
-    """The run of one scenario, until nothing more happens by itself.
+    """The run of one scenario, to its end.
 
     It lives in one thread, without a running loop.
 
@@ -83,7 +83,7 @@ class Course:
         scene = build(self.scenario, self)
         scene.wire.on_point = self._note
         await scene.__aenter__()
-        await scene.stand()
+        await self._conclude(scene)
         scene.wire.on_point = None
         return scene
 
@@ -135,7 +135,7 @@ class Course:
 
     # --- the others ---------------------------------------------------------------------------------------------------
 
-    def run_until(self, fault: Fault, known: Callable[[str, int], bool]) -> Run | Cut | None:
+    def run_until(self, fault: Fault, known: Known) -> Run | Cut | None:
         """Run the scenario with one more fault; see `kit.testing.engines.protocol.Foreseeing`.
 
         Returns:
@@ -146,7 +146,7 @@ class Course:
             return None
         self._scene.resume(self.scenario.plus(fault), Foresight(known))
         try:
-            run: Run = self._complete(self._conclude())
+            run: Run = self._complete(self._go_on())
         except Foreseen as foreseen:
             return foreseen.cut
         else:
@@ -171,10 +171,12 @@ class Course:
         self._scene.server.shutdown()
         cancel_rest(self._loop)
 
-    async def _conclude(self) -> Run:
-        scene = self._scene
-        for run in scene.server.executions:
+    async def _go_on(self) -> Run:
+        for run in self._scene.server.executions:
             run.take_over()
+        return await self._conclude(self._scene)
+
+    async def _conclude(self, scene: Scene) -> Run:
         return await conclude(scene, subject=scene.subject, wire=scene.wire, world=scene.world, held=self._held)
 
     def _complete(self, main: Any) -> Any:

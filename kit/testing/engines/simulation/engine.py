@@ -20,7 +20,7 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
 from kit.errors import KitError
 from kit.testing.engines.concluding import conclude
-from kit.testing.engines.protocol import Cut
+from kit.testing.engines.protocol import Cut, Known
 from kit.testing.engines.simulation.answers import Answers
 from kit.testing.engines.simulation.clock import run_virtually
 from kit.testing.engines.simulation.course import Course
@@ -107,7 +107,7 @@ class Simulation:
         """Run one scenario in this thread, which has no running loop."""
         return run_virtually(self._run(subject, scenario))
 
-    async def run_until(self, subject: Subject, scenario: Scenario, known: Callable[[str, int], bool]) -> Run | Cut:
+    async def run_until(self, subject: Subject, scenario: Scenario, known: Known) -> Run | Cut:
         """See `kit.testing.engines.protocol.Foreseeing`.
 
         Raises:
@@ -115,7 +115,7 @@ class Simulation:
         """
         return await self._in_thread(self._run_until_here, subject, scenario, known)
 
-    def _run_until_here(self, subject: Subject, scenario: Scenario, known: Callable[[str, int], bool]) -> Run | Cut:
+    def _run_until_here(self, subject: Subject, scenario: Scenario, known: Known) -> Run | Cut:
         try:
             return run_virtually(self._run(subject, scenario, Foresight(known)))
         except Foreseen as foreseen:
@@ -138,9 +138,7 @@ class Simulation:
         finally:
             await self._in_thread(course.close)
 
-    async def branch(
-        self, subject: Subject, course: Course, fault: Fault, known: Callable[[str, int], bool]
-    ) -> Run | Cut:
+    async def branch(self, subject: Subject, course: Course, fault: Fault, known: Known) -> Run | Cut:
         """One more fault in a course; from the start, where the course has no moment to begin at."""
         found = await self._in_thread(course.run_until, fault, known)
         if found is not None:
@@ -185,7 +183,7 @@ class Branches:
     subject: Subject
     course: Course
 
-    async def run_until(self, fault: Fault, known: Callable[[str, int], bool]) -> Run | Cut:
+    async def run_until(self, fault: Fault, known: Known) -> Run | Cut:
         """Run the scenario with one more fault."""
         return await self.engine.branch(self.subject, self.course, fault, known)
 

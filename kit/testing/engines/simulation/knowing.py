@@ -26,7 +26,7 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import Coroutine, Iterable, Iterator, Mapping
 from dataclasses import fields
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
@@ -39,7 +39,7 @@ from kit.errors import Outcome
 from kit.ledger import Entry, State
 from kit.ledger.schema import EFFECTS_TABLE
 from kit.testing.engines.horizon import horizon
-from kit.testing.engines.protocol import Cut
+from kit.testing.engines.protocol import Cut, Known
 from kit.testing.engines.simulation.activity import Activity
 from kit.testing.engines.simulation.clock import EPOCH
 from kit.testing.engines.simulation.execution import Execution
@@ -87,14 +87,18 @@ class Foresight:
         known: Asked about every state; see `kit.testing.engines.protocol.Foreseeing`.
     """
 
-    def __init__(self, known: Callable[[str, int], bool]) -> None:
+    def __init__(self, known: Known) -> None:
         self._known = known
         self._teller: _Teller | None = None
         self.cut: Cut | None = None
 
     def look(self, scene: Scene, latest: Execution | None) -> None:
         """A workflow task of the ``latest`` run is done, or an attempt: is the rest known?"""
-        if self.cut is not None or not scene.wire.absorbed or not scene.calm:
+        if self.cut is not None or not scene.calm:
+            return
+        if not scene.wire.absorbed:
+            if scene.wire.missed and self._known(None, len(scene.wire.seen)):
+                self.cut = Cut(None, tuple(scene.wire.seen))
             return
         if self._teller is None:
             self._teller = _Teller(scene)

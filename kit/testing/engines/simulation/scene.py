@@ -231,17 +231,21 @@ class Scene:
 
     async def _until_rest(self) -> str:
         """Wait until nothing more happens by itself. Returns why, if that is not as it should be."""
-        while (why := self._rest()) is None:
-            self._waits = self.loop.create_future()
-            await self._waits
+        while True:
             if self._foresight is not None and self._foresight.cut is not None:
                 raise Foreseen(self._foresight.cut)
-        self._foresight = None  # from now on it is judged
-        return why
+            if (why := self._rest()) is not None:
+                return why
+            self._waits = self.loop.create_future()
+            await self._waits
+
+    def unwinding(self, workflow_id: str) -> bool:
+        """See `Underway`."""
+        return self.server.knows(unwind_id(workflow_id))
 
     async def unwind(self, workflow_id: str) -> Stand:
         """See `Underway`."""
-        if not self.server.knows(unwind_id(workflow_id)):
+        if not self.unwinding(workflow_id):
             request = UnwindRequest(saga=workflow_id, who="sweep", why="it was terminated")
             self.server.start(UNWIND_WORKFLOW, request, id=unwind_id(workflow_id))
         why = await self._until_rest()
@@ -299,14 +303,17 @@ class Scene:
 
     def _boundary(self, run: SimulatedHandle) -> None:
         self._tasks += 1
-        if self._foresight is not None:
-            self._foresight.look(self, run.execution)
+        self._look(run.execution)
         self._stir()
 
     def _between(self) -> None:
-        if self._foresight is not None:
-            self._foresight.look(self, None)
-            self._stir()
+        self._look(None)
+        self._stir()
+
+    def _look(self, latest: Execution | None) -> None:
+        # Once somebody repairs, it is judged: what comes of it is no longer told by how it stands.
+        if self._foresight is not None and not self.wire.well:
+            self._foresight.look(self, latest)
 
     def _stir(self, *, idle: bool = False) -> bool:
         """Something has happened, or nothing more will; returns whether somebody waited for it."""
