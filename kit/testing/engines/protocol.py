@@ -45,19 +45,33 @@ class Replaying(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class State:
+    """What the rest of a run depends on, at a quiet moment.
+
+    Attributes:
+        digest: Of all of it but ``latent``.
+        latent: What faults have left lying, that meets only further calls of an operation: its name, and what it is.
+            Two runs that differ in it go on alike as long as none of those operations is called.
+    """
+
+    digest: str
+    latent: frozenset[tuple[str, str]] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class Cut:
     """A run that was stopped: the rest is known from another run that was in the same state, or no scenario of its own.
 
     Attributes:
-        state: The digest of that state; ``None`` when one of the faults can never strike any more.
+        state: That state; ``None`` when one of the faults can never strike any more.
         seen: Every request that reached the wire until then, in order.
     """
 
-    state: str | None
+    state: State | None
     seen: tuple[Seen, ...]
 
 
-Known = Callable[[str | None, int], bool]
+Known = Callable[[State | None, int], bool]
 """Says of a state (see `Cut`), and of how many requests were seen, whether the run may be stopped there."""
 
 
@@ -70,7 +84,7 @@ class Foreseeing(Protocol):
 
         ``known`` is given a state and the number of requests seen so far. It is asked at quiet moments: after the
         scenario's last fault has struck and has nothing left to do, while no activity is at work, and before an
-        invariant is asked for the first time. The state is a digest of everything that the rest of the run depends on:
+        invariant is asked for the first time. The state is everything that the rest of the run depends on:
         what the workflow has seen, what the server is about to deliver and when, the ledgers, the providers, and what
         is counted in the worker. Two runs in one state make the same requests from there on, though their calls may be
         numbered otherwise; and where there is a `kit.testing.engines.horizon`, it may be earlier in one than in the

@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from kit.testing.engines.protocol import State
 from kit.testing.faults import Fault, FaultKind, Scenario
 from kit.testing.runs import Run
 from kit.testing.sweep.checking import digest
@@ -61,7 +62,7 @@ class Exploration:
     points: dict[Reached, Reached] = field(default_factory=dict, init=False)
     """Each point once: most runs reach the same, and each process has its own copies."""
 
-    async def explore(self, clean: Run, *, states: dict[str, int]) -> None:
+    async def explore(self, clean: Run, *, states: dict[State, int]) -> None:
         """Explore everything that follows from the clean run."""
         root = Node(clean.scenario, Outcome.of(clean), 0, reached(clean.seen), states if clean.safe else {})
         self.tally.see(root.points, within=self.depth > 0)
@@ -131,7 +132,8 @@ class _Level:
                 yield self._task(node, indexes)
 
     def _task(self, node: Node, indexes: Mapping[Fault, int], foretold: Mapping[Fault, Outcome] | None = None) -> _Task:
-        piece = Piece(node.outcome, tuple(indexes), node.states, last=self.last, ended=foretold is not None)
+        calls = tuple(point.operation for point, _ in node.points) if node.states else ()
+        piece = Piece(node.outcome, tuple(indexes), node.states, calls, last=self.last, ended=foretold is not None)
         return _Task(node, indexes, piece, foretold or {})
 
     def _take_in(self, task: _Task, answers: list[Found]) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from kit.contract import Role
+from kit.testing.engines.protocol import State
 from kit.testing.faults import Fault, FaultKind, Point, Scenario
 from kit.testing.runs import Seen
 from kit.testing.sweep.outcome import Outcome
@@ -84,7 +85,7 @@ class Node:
     outcome: Outcome
     position: int
     points: tuple[Reached, ...]
-    states: Mapping[str, int] = field(default_factory=dict)
+    states: Mapping[State, int] = field(default_factory=dict)
     lasts: bool = False
     merge: Merge | None = None
     children: dict[Fault, Node] = field(default_factory=dict)

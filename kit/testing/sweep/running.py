@@ -17,16 +17,16 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Final
 
 from kit.errors import DefinitionError
 from kit.testing.engines.horizon import horizon
-from kit.testing.engines.protocol import Cut, Foreseeing
+from kit.testing.engines.protocol import Cut, Foreseeing, State
 from kit.testing.faults import Fault, FaultKind, Scenario
-from kit.testing.runs import Run
+from kit.testing.runs import Run, Seen
 from kit.testing.sweep.checking import Runner, digest
 from kit.testing.sweep.growing import Reached, reached
 from kit.testing.sweep.outcome import Outcome
@@ -52,13 +52,15 @@ class Piece:
         outcome: What came of the scenario without the further fault.
         faults: The further faults, one scenario each, in the order of the points at which they strike.
         states: States that scenario passed through after its faults, and how many requests had been seen then.
+        calls: The operation of every request of that scenario, in order.
         last: Whether nothing follows from these scenarios: the bound is reached.
         ended: Whether all of them are run to their end, also where the rest is known.
     """
 
     outcome: Outcome
     faults: tuple[Fault, ...]
-    states: Mapping[str, int] = field(default_factory=dict)
+    states: Mapping[State, int] = field(default_factory=dict)
+    calls: tuple[str, ...] = ()
     last: bool = False
     ended: bool = False
 
@@ -92,7 +94,7 @@ class Found:
     merged: tuple[Fault | None, int, int] | None = None
     stopped: bool = False
     lasts: bool = False
-    states: Mapping[str, int] = field(default_factory=dict)
+    states: Mapping[State, int] = field(default_factory=dict)
     run: Run | None = None
     history: int = 0
     boundaries: int = 0
@@ -112,7 +114,8 @@ async def carry_out(piece: Piece, *, runner: Runner) -> list[Found]:
             _found(piece, fault, run, kept=_kept(piece, run), boundaries=runner.boundaries(run))
             for fault, run in zip(piece.faults, runs, strict=True)
         ]
-    memo = _Memo(dict.fromkeys(piece.states), dict(piece.states))
+    memo = _Memo(exactly=not piece.last)
+    memo.learn(None, piece.states, piece.calls)
     limit = horizon(runner.subject)
     outcomes: dict[Fault | None, Outcome] = {None: piece.outcome}
     found, violating = [], 0
@@ -131,23 +134,53 @@ async def carry_out(piece: Piece, *, runner: Runner) -> list[Found]:
                     one = replace(one, states={})
                 elif fault.kind not in EXCUSED:
                     outcomes[fault] = outcome
-                    memo.learn(fault, passage.passed)
+                    memo.learn(fault, passage.passed, _calls(run.seen), passage.mark)
             found.append(one if piece.shown or violating <= RUNS_OF_A_PIECE else replace(one, run=None))
     return found
 
 
 @dataclass(slots=True)
 class _Memo:
-    """States, who was in them, and after how many requests."""
+    """States, and who was in them."""
 
-    owners: dict[str, Fault | None]
-    after: dict[str, int]
+    exactly: bool
+    """Whether more faults may follow, which may call what nobody has called so far."""
+    marks: dict[str, list[_Mark]] = field(default_factory=dict)
 
-    def learn(self, fault: Fault, passed: Mapping[str, int]) -> None:
+    def find(self, state: State) -> _Mark | None:
+        """Who was in a state, or in one that differs in nothing that is met afterwards."""
+        for mark in self.marks.get(state.digest, ()):
+            if mark.latent == state.latent:
+                return mark
+            if not self.exactly and mark.later.isdisjoint(name for name, _ in mark.latent ^ state.latent):
+                return mark
+        return None
+
+    def learn(
+        self, fault: Fault | None, passed: Mapping[State, int], calls: Sequence[str], mark: _Mark | None = None
+    ) -> None:
+        """Note where a scenario's run has been, what it called in all, and of whom the rest was known."""
         for state, after in passed.items():
-            if state not in self.owners:
-                self.owners[state] = fault
-                self.after[state] = after
+            if self.find(state) is None:
+                later = frozenset(calls[after:]) | (frozenset() if mark is None else mark.later)
+                self.marks.setdefault(state.digest, []).append(_Mark(fault, after, state.latent, later))
+
+
+@dataclass(frozen=True, slots=True)
+class _Mark:
+    """Somebody was in a state.
+
+    Attributes:
+        fault: Whose run it was: the piece's own for ``None``.
+        after: How many requests it had seen.
+        latent: See `State`.
+        later: The operations that it called from there on.
+    """
+
+    fault: Fault | None
+    after: int
+    latent: frozenset[tuple[str, str]]
+    later: frozenset[str]
 
 
 @dataclass(slots=True)
@@ -158,18 +191,19 @@ class _Passage:
     spared: bool
     stops: bool
     missed: bool = False
-    passed: dict[str, int] = field(default_factory=dict)
+    passed: dict[State, int] = field(default_factory=dict)
+    mark: _Mark | None = None
     merged: tuple[Fault | None, int, int] | None = None
 
-    def known(self, state: str | None, seen: int) -> bool:
+    def known(self, state: State | None, seen: int) -> bool:
         if state is None:
             self.missed = True
             return self.spared
-        known = state in self.memo.owners
-        if known and self.merged is None:
-            self.merged = self.memo.owners[state], seen, self.memo.after[state]
+        mark = self.memo.find(state)
+        if mark is not None and self.mark is None:
+            self.mark, self.merged = mark, (mark.fault, seen, mark.after)
         self.passed.setdefault(state, seen)
-        return known and self.stops
+        return mark is not None and self.stops
 
 
 def _judged(
@@ -222,7 +256,7 @@ def _found(
     run: Run,
     *,
     kept: Run | None,
-    states: Mapping[str, int] | None = None,
+    states: Mapping[State, int] | None = None,
     boundaries: int = 0,
 ) -> Found:
     if run.unreached:
@@ -240,6 +274,10 @@ def _found(
 
 def _kept(piece: Piece, run: Run) -> Run | None:
     return run if piece.shown or (run.violations and piece.outcome.safe) else None
+
+
+def _calls(seen: Sequence[Seen]) -> tuple[str, ...]:
+    return tuple(one.point.operation for one in seen)
 
 
 def sampled(scenario: Scenario) -> bool:

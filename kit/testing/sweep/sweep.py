@@ -9,6 +9,7 @@ from typing import Any
 
 from kit import contract
 from kit.errors import DefinitionError
+from kit.testing.engines.protocol import State
 from kit.testing.faults import FaultKind, Scenario
 from kit.testing.runs import Run
 from kit.testing.sweep.assumptions import assumptions
@@ -136,12 +137,13 @@ def _check(*, depth: int, workers: int, engine: Choice, oracle: bool) -> None:
         )
 
 
-async def _clean(runner: Runner, seed: int) -> tuple[Run, dict[str, int]]:
+async def _clean(runner: Runner, seed: int) -> tuple[Run, dict[State, int]]:
     """The run without faults, and the states it passes through."""
-    states: dict[str, int] = {}
+    states: dict[State, int] = {}
 
-    def note(state: str | None, seen: int) -> bool:
-        states.setdefault(str(state), seen)
+    def note(state: State | None, seen: int) -> bool:
+        if state is not None:
+            states.setdefault(state, seen)
         return False
 
     run = await runner.run_until(Scenario(seed=seed), note)

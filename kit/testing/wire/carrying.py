@@ -188,17 +188,24 @@ class Carrier:
         return len(self._struck) == len(self.scenario.faults) and not self._late
 
     def state(self) -> bytes:
-        """All that later strikes depend on: equal states go on equally, whatever their calls are numbered."""
+        """All that later strikes depend on, besides what is `latent`; whatever the calls are numbered."""
         facts = (
-            sorted((name, str(fault.kind)) for name, fault in self._stopped.items()),
-            sorted((name, role.value, left) for (name, role), (_, left) in self._held.items()),
-            sorted((name, role.value, left) for (name, role), left in self._losing()),
-            sorted((name, role.value, key, request) for name, role, key, request in self._refusals),
             sorted((key, str(fault.kind)) for key, fault in self.records.items()),
             sorted(str(fault) for fault in self.unreached()),
             self.well,
         )
         return repr(facts).encode()
+
+    def latent(self) -> frozenset[tuple[str, str]]:
+        """What the next calls of an operation meet, by its name: of an operation that is not called it says nothing."""
+        return frozenset(
+            (
+                *((name, "is down") for name in self._stopped),
+                *((name, f"{role.value} is held {left}") for (name, role), (_, left) in self._held.items()),
+                *((name, f"{role.value} loses {left}") for (name, role), left in self._losing()),
+                *((name, f"{role.value} {key} is refused {request}") for name, role, key, request in self._refusals),
+            )
+        )
 
     def _losing(self) -> Iterator[tuple[tuple[str, Role], int]]:
         """Where replies are being lost, and for how many more calls."""

@@ -84,12 +84,20 @@ class SqlEngine(AsyncEngine):
 
         The kit's own ledger is left out: its rows are told by themselves (`table`).
         """
+        found: bytes = self._database.remembered("", self._dump)
+        return found
+
+    def _dump(self) -> bytes:
         schema = self.rows("SELECT type, name, sql FROM sqlite_master ORDER BY name")
         names = [name for kind, name, _ in schema if kind == "table" and name != EFFECTS_TABLE]
         return repr((schema, [(name, self.table(name)) for name in names])).encode()
 
     def table(self, name: str) -> list[dict[str, Any]]:
         """The rows of one table, by column."""
+        found: list[dict[str, Any]] = self._database.remembered(name, functools.partial(self._table, name))
+        return found
+
+    def _table(self, name: str) -> list[dict[str, Any]]:
         found = self._database.anchor.execute(f'SELECT * FROM "{name}"')  # noqa: S608 - a table of this database
         columns = [column[0] for column in found.description]
         return [dict(zip(columns, row, strict=True)) for row in found]
@@ -130,6 +138,8 @@ class _Database(Keeping):
         self._functions = functions
         self._name = _name()
         self._free: list[sqlite3.Connection] = []
+        self._told: dict[str, tuple[int, Any]] = {}
+        """What was told of a part of it, and of which of its versions."""
         self.anchor = self._open()  # the database lives for as long as somebody is connected to it
         self._answers = SqlAnswers()
 
@@ -162,6 +172,14 @@ class _Database(Keeping):
         """Keep a connection for the next one who asks."""
         self._free.append(raw)
 
+    def remembered(self, part: str, tell: Callable[[], Any]) -> Any:
+        """What is told of a part, asked for anew when something has been committed since."""
+        version = self.anchor.execute("PRAGMA data_version").fetchone()[0]
+        known = self._told.get(part)
+        if known is None or known[0] != version:
+            known = self._told[part] = (version, tell())
+        return known[1]
+
     def keep(self) -> Callable[[], None]:
         """Remember all that is in it; what is returned goes on with a copy of that, whoever holds the old one."""
         kept = sqlite3.connect(":memory:", check_same_thread=False)
@@ -170,6 +188,7 @@ class _Database(Keeping):
         def back() -> None:
             self._name = _name()
             self._free = []
+            self._told = {}
             self.anchor = self._open()
             kept.backup(self.anchor)
 

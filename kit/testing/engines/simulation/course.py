@@ -21,7 +21,7 @@ from kit.testing.engines.concluding import conclude
 from kit.testing.engines.protocol import Cut, Known
 from kit.testing.engines.simulation.clock import VirtualLoop, cancel_rest
 from kit.testing.engines.simulation.execution import Execution
-from kit.testing.engines.simulation.knowing import Foreseen, Foresight, told_at_once
+from kit.testing.engines.simulation.knowing import Foreseen, Foresight, Teller, told_at_once
 from kit.testing.engines.simulation.rewinding import Memento
 from kit.testing.engines.simulation.scene import Scene
 from kit.testing.engines.simulation.server import SimulatedServer
@@ -65,6 +65,7 @@ class Course:
         self._first: dict[Point, int] = {}
         """How many moments there were when a point was come to for the first time."""
         self._held: set[Held] = set()
+        self._teller: Teller | None = None
         self._main: asyncio.Task[Any] | None = None
         # Until it is closed nothing of it grows old, so that in the end it is found without a look at anything older.
         self._collecting = gc.isenabled()
@@ -73,6 +74,7 @@ class Course:
         gc.disable()
         try:
             self._scene: Scene = self._complete(self._follow(build))
+            self._teller = Teller(self._scene)
             self._stop()
         except BaseException:
             self._leave()
@@ -128,6 +130,7 @@ class Course:
         finally:
             self._loop.close()
             self.__dict__.pop("_scene", None)
+            self._teller = None
             self._main = None
             gc.collect(2 if self._aged else 1)
             if self._collecting:
@@ -144,7 +147,7 @@ class Course:
         if not self._rewind(self._first.get(fault.point, 0)):
             self._aged = True
             return None
-        self._scene.resume(self.scenario.plus(fault), Foresight(known))
+        self._scene.resume(self.scenario.plus(fault), Foresight(known, self._teller))
         try:
             run: Run = self._complete(self._go_on())
         except Foreseen as foreseen:

@@ -26,9 +26,10 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Coroutine, Iterable, Iterator, Mapping
+from collections.abc import Coroutine, Iterable, Iterator
 from dataclasses import fields
 from datetime import datetime, timedelta
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Final
 
 from temporalio.api.enums.v1 import EventType, TimeoutType
@@ -36,10 +37,10 @@ from temporalio.api.history.v1 import HistoryEvent
 
 from kit.contract import Role
 from kit.errors import Outcome
-from kit.ledger import Entry, State
+from kit.ledger import Entry
 from kit.ledger.schema import EFFECTS_TABLE
 from kit.testing.engines.horizon import horizon
-from kit.testing.engines.protocol import Cut, Known
+from kit.testing.engines.protocol import Cut, Known, State
 from kit.testing.engines.simulation.activity import Activity
 from kit.testing.engines.simulation.clock import EPOCH
 from kit.testing.engines.simulation.execution import Execution
@@ -60,11 +61,13 @@ EARLY: Final = 1 / 8
 _OWNER: Final = re.compile(rb"[0-9a-f]{32}-[0-9a-f]+-\d+")
 """What makes the owner of a row unlike any other, in this process and in every other; nothing depends on its value."""
 
-_SETTLED: Final = frozenset({State.DONE, State.UNDONE, State.VOID})
 _OF_THE_PAST: Final = frozenset({"owner", "first_claimed_at", "updated_at", "expires_at", "attempts", "revision"})
-"""What no rule looks at once a row is settled (`kit.ledger.states`)."""
+"""What no rule looks at (`kit.ledger.rules`) while no attempt is at work and no key is forgotten: of the first claims
+the order is told, which an unwind follows.
+"""
 
-_INSTANT: Final = re.compile(r".*_(at|until|since)")
+_FIELDS: Final = tuple(field.name for field in fields(Entry))
+_INSTANT: Final = ("_at", "_until", "_since")
 _MICROSECOND: Final = timedelta(microseconds=1)
 _UNIX: Final = datetime(1970, 1, 1, tzinfo=EPOCH.tzinfo)
 
@@ -85,11 +88,12 @@ class Foresight:
 
     Args:
         known: Asked about every state; see `kit.testing.engines.protocol.Foreseeing`.
+        teller: Tells them, if there is one of the scene already.
     """
 
-    def __init__(self, known: Known) -> None:
+    def __init__(self, known: Known, teller: Teller | None = None) -> None:
         self._known = known
-        self._teller: _Teller | None = None
+        self._teller = teller
         self.cut: Cut | None = None
 
     def look(self, scene: Scene, latest: Execution | None) -> None:
@@ -101,14 +105,14 @@ class Foresight:
                 self.cut = Cut(None, tuple(scene.wire.seen))
             return
         if self._teller is None:
-            self._teller = _Teller(scene)
+            self._teller = Teller(scene)
         state = self._teller.state(latest)
         if state is not None and self._known(state, len(scene.wire.seen)):
             self.cut = Cut(state, tuple(scene.wire.seen))
 
 
-class _Teller:
-    """Tells the states of one scenario."""
+class Teller:
+    """Tells the states of a scene."""
 
     def __init__(self, scene: Scene) -> None:
         self._scene = scene
@@ -116,11 +120,11 @@ class _Teller:
         self._until = None if limit is None else limit.total_seconds() * EARLY
         self._caps = _caps(scene.subject)
         self._guards = _guards(scene)
-        self._heard: dict[str, list[bytes]] = {}
-        """Of each run, a digest of what it has heard up to each event."""
+        self._heard: dict[str, list[tuple[HistoryEvent, bytes]]] = {}
+        """Of each run its events, with a digest of what it has heard up to each."""
 
-    def state(self, latest: Execution | None) -> str | None:
-        """The state now, 32 hexadecimal digits; ``None`` when a part of it cannot be told."""
+    def state(self, latest: Execution | None) -> State | None:
+        """The state now; ``None`` when a part of it cannot be told."""
         scene = self._scene
         if (self._until is not None and scene.loop.time() > self._until) or not self._orderly(latest):
             return None
@@ -139,7 +143,7 @@ class _Teller:
             [(run.id, self._events(run), self._waits(run)) for run in scene.server.executions],
         )
         digest.update(_OWNER.sub(b"", repr(parts).encode()))
-        return digest.hexdigest()
+        return State(digest.hexdigest(), scene.wire.latent())
 
     # --- what was ------------------------------------------------------------------------------------------------
 
@@ -147,12 +151,15 @@ class _Teller:
         """What the workflow has heard and asked for."""
         heard = self._heard.setdefault(run.run_id, [])
         events = run.log.events
-        del heard[len(events) :]
+        # Not the length alone: the scene may have come back to an earlier moment, and gone on otherwise.
+        same = sum(1 for _ in takewhile(lambda pair: pair[0][0] is pair[1], zip(heard, events, strict=False)))
+        del heard[same:]
         for event in events[len(heard) :]:
             told = _as_it_is(event) if self._until is None else self._without_time(event, run)
-            before = heard[-1] if heard else b""
-            heard.append(hashlib.blake2b(before + _OWNER.sub(b"", told.encode()), digest_size=16).digest())
-        return heard[-1]
+            before = heard[-1][1] if heard else b""
+            digest = hashlib.blake2b(before + _OWNER.sub(b"", told.encode()), digest_size=16).digest()
+            heard.append((event, digest))
+        return heard[-1][1]
 
     def _without_time(self, event: HistoryEvent, run: Execution) -> str:
         field = event.WhichOneof("attributes") or ""
@@ -206,29 +213,33 @@ class _Teller:
 
     def _rows(self) -> list[object] | None:
         """What the ledgers say, told at once; ``None`` when one of them cannot."""
-        scene, found = self._scene, []
+        scene = self._scene
+        found: list[dict[str, Any]] = []
         for run in scene.server.executions:
             rows = told_at_once(scene.world.ledger.of_saga(run.id))
             if rows is None:
                 return None
-            found += [self._row({field.name: getattr(row, field.name) for field in fields(Entry)}) for row in rows]
+            found += [{name: getattr(row, name) for name in _FIELDS} for row in rows]
         databases = {id(one): one for each in scene.world.connectors if (one := each.database) is not None}
         for database in databases.values():
             if not isinstance(database.engine, SqlEngine):
                 return None
-            found += [self._row(row) for row in database.engine.table(EFFECTS_TABLE)]
-        return found
-
-    def _row(self, row: Mapping[str, Any]) -> object:
-        past = _OF_THE_PAST if self._until is not None and State(row["state"]) in _SETTLED else ()
-        return [(name, self._from_now(name, value)) for name, value in row.items() if name not in past]
+            found += database.engine.table(EFFECTS_TABLE)
+        past = _OF_THE_PAST if self._until is not None else frozenset()
+        order = sorted({_micros(row["first_claimed_at"]) for row in found})
+        return [
+            (
+                order.index(_micros(row["first_claimed_at"])),
+                [(name, self._from_now(name, value)) for name, value in row.items() if name not in past],
+            )
+            for row in found
+        ]
 
     def _from_now(self, name: str, value: Any) -> Any:
         """An instant as it is seen from now."""
-        if value is None or not _INSTANT.fullmatch(name):
+        if value is None or not name.endswith(_INSTANT):
             return value
-        micros = (value - _UNIX) // _MICROSECOND if isinstance(value, datetime) else value
-        return micros - (self._scene.loop.now() - _UNIX) // _MICROSECOND
+        return _micros(value) - _micros(self._scene.loop.now())
 
     def _gates(self) -> Iterator[tuple[object, ...]]:
         """What the worker's guard counts."""
@@ -336,6 +347,10 @@ def _guards(scene: Scene) -> list[Guard]:
     return list(
         {id(cell.cell_contents): cell.cell_contents for cell in cells if isinstance(cell.cell_contents, Guard)}.values()
     )
+
+
+def _micros(instant: datetime | int) -> int:
+    return (instant - _UNIX) // _MICROSECOND if isinstance(instant, datetime) else instant
 
 
 def told_at_once(telling: Coroutine[Any, Any, Any]) -> Any:
