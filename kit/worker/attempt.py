@@ -32,7 +32,7 @@ MAX_LOCAL: Final = 10_000
 _local: Final[OrderedDict[tuple[str, str, int], dict[str, int]]] = OrderedDict()
 """The counts of local activities, which have no heartbeat to carry them: a run's local attempts stay in one process."""
 
-_PROCESS: Final = uuid.uuid4().hex
+PROCESS: Final = uuid.uuid4().hex
 _numbers: Final = itertools.count(1)
 
 
@@ -42,7 +42,7 @@ def _unique() -> str:
     Without the system's random numbers, which cost the interpreter's lock: the ledger's thread takes it meanwhile, and
     getting it back takes longer than everything else the guard does.
     """
-    return f"{_PROCESS}-{os.getpid():x}-{next(_numbers)}"  # a forked process has the same numbers
+    return f"{PROCESS}-{os.getpid():x}-{next(_numbers)}"  # a forked process has the same numbers
 
 
 def _remember_local(place: tuple[str, str, int], counts: Mapping[str, int]) -> None:

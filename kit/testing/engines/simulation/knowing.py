@@ -48,6 +48,7 @@ from kit.testing.faults import FaultKind
 from kit.testing.runs import Seen
 from kit.testing.wire.sql import SqlEngine
 from kit.testing.world import Subject
+from kit.worker.attempt import PROCESS
 from kit.worker.guard import Guard
 from kit.worker.work import UNDO_KEY_SUFFIX
 from kit.workflow import SagaWorkflow
@@ -58,7 +59,7 @@ if TYPE_CHECKING:
 EARLY: Final = 1 / 8
 """Of the horizon: later states are not told."""
 
-_OWNER: Final = re.compile(rb"[0-9a-f]{32}-[0-9a-f]+-\d+")
+_OWNER: Final = re.compile(PROCESS.encode() + rb"-[0-9a-f]+-\d+")
 """What makes the owner of a row unlike any other, in this process and in every other; nothing depends on its value."""
 
 _OF_THE_PAST: Final = frozenset({"owner", "first_claimed_at", "updated_at", "expires_at", "attempts", "revision"})

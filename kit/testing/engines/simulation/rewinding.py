@@ -67,10 +67,13 @@ class Memento:
         if kind is tuple or kind is frozenset:
             return one  # type: ignore[no-any-return]  # iterated only
         if isinstance(one, dict):
-            self._back.append(functools.partial(_fill_dict, one, _Values(one.values(), one.keys())))
+            values = _Values(one.values(), one.keys())
+            kept = dict(zip(one.keys(), one.values(), strict=True)) if values.plain else values.named
+            self._back.append(functools.partial(_fill_dict, one, kept))
             return itertools.chain(one.keys(), tuple(one.values()))
         if isinstance(one, list):
-            self._back.append(functools.partial(_fill_list, one, _Values(one)))
+            values = _Values(one)
+            self._back.append(functools.partial(_fill_list, one, tuple(one) if values.plain else values))
             return tuple(one)
         if isinstance(one, set | deque):
             self._back.append(functools.partial(_fill, one, _Values(one)))
@@ -117,21 +120,21 @@ class Memento:
 class _Values:
     """Values, and their names where they have some. Those that change in themselves are renewed each time."""
 
-    __slots__ = ("_names", "_plain", "_values")
+    __slots__ = ("_names", "_values", "plain")
 
     def __init__(self, values: Iterable[Any], names: Iterable[Any] | None = None) -> None:
         self._values = tuple(values)
         self._names = None if names is None else tuple(names)
-        self._plain = True
+        self.plain = True
         for value in self._values:
             kind = type(value)
             if kind is itertools.count or (isinstance(value, asyncio.Future) and not value.done()):
-                self._plain = False
-        if not self._plain:
+                self.plain = False
+        if not self.plain:
             self._values = tuple(copy.copy(v) if type(v) is itertools.count else v for v in self._values)
 
     def __iter__(self) -> Iterator[Any]:
-        return iter(self._values if self._plain else [_renewed(value) for value in self._values])
+        return iter(self._values if self.plain else [_renewed(value) for value in self._values])
 
     def named(self) -> Iterator[tuple[Any, Any]]:
         """Name and value of each."""
@@ -146,12 +149,12 @@ def _renewed(value: Any) -> Any:
     return value
 
 
-def _fill_dict(one: dict[Any, Any], values: _Values) -> None:
+def _fill_dict(one: dict[Any, Any], values: dict[Any, Any] | Callable[[], Iterable[tuple[Any, Any]]]) -> None:
     dict.clear(one)
-    dict.update(one, values.named())
+    dict.update(one, values if isinstance(values, dict) else values())
 
 
-def _fill_list(one: list[Any], values: _Values) -> None:
+def _fill_list(one: list[Any], values: Iterable[Any]) -> None:
     one[:] = values
 
 
