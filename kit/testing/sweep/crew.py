@@ -69,20 +69,26 @@ class Processes:
     They say nothing: what they log is of attempts that were meant to fail. They end with this process, whatever ends
     it; an interrupt (Ctrl-C) is this one's to answer, and theirs to finish their piece and go.
 
+    To start takes them seconds. Meanwhile this process carries a piece out, which often is all there is for a while.
+
     Args:
         engine: Builds the engine of a process; importable by name.
-        subject: What is under faults; its parts are importable by name.
-        workers: How many.
+        runner: This process's own.
+        workers: How many processes. What describes the runner's subject is importable by name.
     """
 
-    def __init__(self, engine: Callable[[], Engine], subject: Subject, *, workers: int) -> None:
-        _check(engine, subject)
+    def __init__(self, engine: Callable[[], Engine], runner: Runner, *, workers: int) -> None:
+        _check(engine, runner.subject)
         self._workers = workers
+        self._runner = runner
+        self._mine: asyncio.Task[list[Found]] | None = None
         # Not "fork": the event loop and the threads of this process would be in the child, half alive.
         context = multiprocessing.get_context("spawn")
         self._pool = ProcessPoolExecutor(
-            workers, mp_context=context, initializer=_begin, initargs=(engine, subject, list(sys.path))
+            workers, mp_context=context, initializer=_begin, initargs=(engine, runner.subject, list(sys.path))
         )
+        with _undisturbed():  # each of these starts a process
+            self._begun = [self._pool.submit(os.getpid) for _ in range(workers)]
 
     async def __aenter__(self) -> Self:
         return self
@@ -90,6 +96,8 @@ class Processes:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._mine is not None:
+            self._mine.cancel()
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     async def carry_out(self, pieces: Iterator[Piece]) -> AsyncIterator[list[Found]]:
@@ -97,6 +105,9 @@ class Processes:
         loop = asyncio.get_running_loop()
 
         def start(piece: Piece) -> Awaitable[list[Found]]:
+            if (self._mine is None or self._mine.done()) and not any(begun.done() for begun in self._begun):
+                self._mine = asyncio.create_task(carry_out(piece, runner=self._runner))
+                return self._mine
             with _undisturbed():  # this may be what starts a process
                 return loop.run_in_executor(self._pool, _answer, piece)
 

@@ -88,7 +88,7 @@ async def sweep(
         else:
             crew: Crew = Alone(runner)
             if workers > 1 and depth > 0:
-                crew = await stack.enter_async_context(Processes(builder(engine), wanted, workers=workers))
+                crew = await stack.enter_async_context(Processes(builder(engine), runner, workers=workers))
             await Exploration(crew, tally, chosen, depth).explore(clean, states=states)
         return await _Ending(runner, tally, clean).verdict(
             depth=depth, seed=seed, engine=name_of(engine), oracle=oracle, kinds=chosen

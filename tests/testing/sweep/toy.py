@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from kit.contract import Role
-from kit.testing.engines.protocol import Cut, Known
+from kit.testing.engines.protocol import Cut, Known, State
 from kit.testing.faults import Fault, FaultKind, Point, Scenario
 from kit.testing.runs import Ending, Run, Seen, Truth, Violation
 from kit.testing.world import Subject
@@ -200,12 +200,13 @@ class _Saga:
             self.truth[name] = self.truth.get(name, 0) + (not again or name in self.toy.keyless)
             self.live[name] = self.truth[name]
 
-    def state(self) -> str:
+    def state(self) -> State:
         provider = () if self.toy.blind else (sorted(self.truth.items()), sorted(self.live.items()))
         unknown = sorted({s.point.operation for s in self.seen if s.fault and s.fault.kind is not FaultKind.REFUSED})
-        return repr((self.stage, self.done, unknown, sorted(self.calls.items()), provider))
+        digest = repr((self.stage, self.done, unknown, sorted(self.calls.items()), provider))
+        return State(digest, frozenset((name, role.value) for name, role in self.down))
 
     def quiet(self, stage: str) -> None:
         self.stage = stage
-        if not self.down and self.struck == set(self.scenario.faults) and self.known(self.state(), len(self.seen)):
+        if self.struck == set(self.scenario.faults) and self.known(self.state(), len(self.seen)):
             raise _Known

@@ -227,13 +227,9 @@ class Teller:
                 return None
             found += database.engine.table(EFFECTS_TABLE)
         past = _OF_THE_PAST if self._until is not None else frozenset()
-        order = sorted({_micros(row["first_claimed_at"]) for row in found})
+        found.sort(key=lambda row: (_micros(row["first_claimed_at"]), row["step"], row["key"]))
         return [
-            (
-                order.index(_micros(row["first_claimed_at"])),
-                [(name, self._from_now(name, value)) for name, value in row.items() if name not in past],
-            )
-            for row in found
+            [(name, self._from_now(name, value)) for name, value in row.items() if name not in past] for row in found
         ]
 
     def _from_now(self, name: str, value: Any) -> Any:
