@@ -61,7 +61,7 @@ class Truth:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """One request that reached the wire.
+    """One request that reached the wire, or one that a hold kept from it.
 
     Attributes:
         point: Which.
@@ -82,6 +82,11 @@ class Seen:
     outcome: Outcome | None = None
     kinds: tuple[FaultKind, ...] = ()
     persistent: bool = False
+
+    @property
+    def held(self) -> bool:
+        """Whether a hold stopped the attempt before it called anybody; it counts as the call it would have made."""
+        return self.fault is not None and self.fault.kind is FaultKind.HELD
 
 
 @dataclass(frozen=True, slots=True)

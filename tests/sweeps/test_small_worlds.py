@@ -92,6 +92,22 @@ async def test_oracle_finds_no_other_scenario_and_no_other_outcome() -> None:
     assert not [str(scenario) for scenario in every if not outcomes[scenario].equals(every[scenario])]
 
 
+async def test_oracle_finds_only_what_comes_before_an_attempt_that_calls_nobody() -> None:
+    """The verdict says among its assumptions that this is left out. What comes of it is known: nothing new."""
+    before = (FaultKind.CANCEL_BEFORE, FaultKind.HELD)
+    kinds = (*before, FaultKind.CRASH_RECORDED, FaultKind.OUTAGE, FaultKind.STARTED_AGAIN)
+    _, every = await outcomes_of(TWO_STEPS, Simulation(), depth=2, kinds=kinds, oracle=True)
+
+    verdict, outcomes = await outcomes_of(TWO_STEPS, Simulation(), depth=2, kinds=kinds)
+
+    assert outcomes.keys() <= every.keys()
+    assert not [str(scenario) for scenario in outcomes if not outcomes[scenario].equals(every[scenario])]
+    left_out = every.keys() - outcomes.keys()
+    assert all(any(fault.kind in before for fault in scenario.faults) for scenario in left_out)
+    assert all(every[scenario].safe for scenario in left_out)
+    assert any("comes before one that is made" in one for one in verdict.assumptions)
+
+
 async def test_real_server_gives_the_same_verdict() -> None:
     """On a sample of kinds: the same scenarios, each with the same ending."""
     kinds = [FaultKind.REFUSED, FaultKind.CRASH_AFTER, FaultKind.REPLY_LOST]

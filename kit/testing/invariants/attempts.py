@@ -57,9 +57,8 @@ def _failures(case: Case) -> dict[Place, int]:
     most: Counter[Place] = Counter()
     attempts: dict[Place, list[int]] = {}
     for seen in case.seen:
-        held = seen.fault is not None and seen.fault.kind is FaultKind.HELD
         looked = seen.point.role is Role.PROBE and seen.fault is None
-        if seen.persistent or held or looked:
+        if seen.persistent or seen.held or looked:
             continue
         place = seen.point.operation, seen.key
         made = attempts.setdefault(place, [])

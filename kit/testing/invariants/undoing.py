@@ -34,7 +34,7 @@ def undoes_what_happened(case: Case) -> Iterator[str]:
     told = set[tuple[str, str]]()
     for seen in case.seen:
         place = seen.point.operation, seen.key.removesuffix(UNDO_KEY_SUFFIX)
-        if seen.point.role is not Role.COMPENSATION or place in acted | case.decided | told:
+        if seen.point.role is not Role.COMPENSATION or seen.held or place in acted | case.decided | told:
             continue
         operation = case.operations.get(place[0])
         once = operation.once if operation is not None else None

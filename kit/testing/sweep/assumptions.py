@@ -31,6 +31,11 @@ def _of_faults(depth: int, kinds: Collection[FaultKind]) -> Iterator[str]:
     if left_out:
         yield f"Not tried: {', '.join(left_out)}."
     yield "Two faults of one seam do not strike the same request."
+    if between := [kind.value for kind in (FaultKind.CANCEL_BEFORE, FaultKind.HELD) if kind in kinds]:
+        yield (
+            f"What comes before a call ({', '.join(between)}) comes before one that is made: not between an attempt "
+            "and another that calls nobody, because the ledger knows the answer or has to wait."
+        )
     if any(kind.seam is Seam.WORKER for kind in kinds):
         yield "Every attempt dies alone: what else its worker had in hand goes on."
 

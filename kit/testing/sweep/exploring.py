@@ -22,7 +22,7 @@ from kit.testing.sweep.running import Found, Piece, check, sampled
 from kit.testing.sweep.tally import COUNTEREXAMPLES, Tally
 from kit.testing.sweep.verdict import Reduction
 
-PIECE: Final = 128
+PIECE: Final = 96
 """From how many scenarios on a piece is large enough. They share what is known of each other, and processes share them.
 """
 

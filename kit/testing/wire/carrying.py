@@ -571,7 +571,7 @@ def _first(faults: dict[FaultKind, Fault], kinds: Iterable[FaultKind]) -> Fault 
 
 def _of_the_start(kinds: Iterable[FaultKind]) -> tuple[FaultKind, ...]:
     """What can strike a call of which nothing goes out."""
-    return tuple(kind for kind in kinds if kind is FaultKind.CANCEL_BEFORE)
+    return tuple(kind for kind in kinds if kind in (FaultKind.CANCEL_BEFORE, FaultKind.HELD))
 
 
 def _no_reply() -> NoReturn:

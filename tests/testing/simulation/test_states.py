@@ -8,6 +8,7 @@ import pytest
 
 from kit.ledger import ClaimAction, ClaimUndo, Entry, State
 from kit.ledger.rules import decide
+from kit.testing.engines import protocol
 from kit.testing.engines.simulation import Simulation
 from kit.testing.faults import Scenario
 from kit.testing.world import Subject
@@ -39,7 +40,7 @@ def states_of(subject: Subject, scenario: str) -> list[str]:
     """The states that a scenario passes through, in order."""
     found: list[str] = []
 
-    def known(state: str | None, seen: int) -> bool:
+    def known(state: protocol.State | None, seen: int) -> bool:
         found.append(str(state))
         return False
 

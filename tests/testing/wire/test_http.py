@@ -335,12 +335,12 @@ async def test_equal_histories_of_a_wire_are_equal_states() -> None:
 
     await quiet.act(authorize, AUTHORIZE)
     await struck.act(authorize, AUTHORIZE)
-    down = struck.wire.state()
+    down = (struck.wire.state(), struck.wire.latent())
     await struck.act(authorize, AUTHORIZE)
 
     assert (fresh, struck.wire.absorbed) == (False, True)
-    assert quiet.wire.state() != down
-    assert quiet.wire.state() == struck.wire.state()
+    assert (quiet.wire.state(), quiet.wire.latent()) != down
+    assert (quiet.wire.state(), quiet.wire.latent()) == (struck.wire.state(), struck.wire.latent())
 
 
 async def test_point_that_is_not_reached_offers_no_fault_that_would_not_strike() -> None:

@@ -330,7 +330,7 @@ def _may_have_acted(one: Seen) -> bool:
 
 
 def _undoes(one: Seen) -> bool:
-    return one.point.role is Role.COMPENSATION
+    return one.point.role is Role.COMPENSATION and not one.held
 
 
 def _refusals(seen: Iterable[Seen]) -> Iterator[tuple[str, ...]]:
