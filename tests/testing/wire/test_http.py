@@ -344,7 +344,7 @@ async def test_equal_histories_of_a_wire_are_equal_states() -> None:
 
 
 async def test_point_that_is_not_reached_offers_no_fault_that_would_not_strike() -> None:
-    """While nobody answers, a request can be cancelled or held before it is made: nothing else would ever strike there."""
+    """While nobody answers, a request can be cancelled or held before it is made: nothing else would strike there."""
     shop = await bench("payments.authorize#1:outage")
 
     for _ in range(3):
