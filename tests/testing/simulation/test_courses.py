@@ -15,7 +15,7 @@ from kit.testing.runs import Run
 from kit.testing.wire import Wire
 from kit.testing.world import Subject
 from tests.testing.invariants.test_live import Forgetful
-from tests.worlds import CHECKOUT, FIVE_STEPS, TWO_STEPS
+from tests.worlds import APPROVED, CHECKOUT, FIVE_STEPS, TWO_STEPS
 from tests.worlds.two_steps import Market
 
 OWNER = re.compile(r"[0-9a-f]{32}-[0-9a-f]+-\d+")
@@ -52,6 +52,8 @@ def further(run: Run, every: int) -> list[Fault]:
         (TWO_STEPS, "stall.lay_aside#1:late_after_retry", 5),
         (FIVE_STEPS, "airline.fly#1:started_again", 29),
         (FIVE_STEPS, "hotel.sleep#1:crash_after", 17),
+        (FIVE_STEPS, "bank.pay#1:terminated", 13),
+        (APPROVED, "clean", 5),
         (CHECKOUT, "inventory.reserve#1:replies_lost", 29),
         (CHECKOUT, "payments.capture#1:refused", 11),
         (replace(CHECKOUT, world=Forgetful), "clean", 47),

@@ -6,9 +6,11 @@ import pytest
 
 from kit.contract import Role
 from kit.errors import DefinitionError
+from kit.testing.engines.protocol import State
 from kit.testing.faults import Fault, FaultKind, Point, Scenario
 from kit.testing.sweep import Outcome, Reduction, Verdict, sweep
 from kit.testing.sweep.growing import further
+from kit.testing.sweep.running import _Memo
 from tests.testing.sweep.toy import TOY, Foreseeing, Toy
 
 BUGS: dict[str, dict[str, Any]] = {
@@ -88,6 +90,22 @@ async def test_world_that_hides_some_of_its_state_is_found_out() -> None:
     """Two runs that seem to be in one state and end differently are an error of the world, not a verdict."""
     with pytest.raises(DefinitionError, match=r"were in the same state and ended differently"):
         await sweep(TOY, engine=Foreseeing(blind=True, keyless=("reserve",)), depth=2)
+
+
+def test_what_lies_about_counts_only_where_it_is_met() -> None:
+    """Two states that differ in what a fault left for an operation are one if nobody calls it, and nobody more can."""
+    down = State("same", frozenset({("charge", "is down")}))
+    passed = {State("same"): 1}
+    met, passed_by, more = _Memo(exactly=False), _Memo(exactly=False), _Memo(exactly=True)
+
+    met.learn(None, passed, ("reserve", "charge", "send"))
+    passed_by.learn(None, passed, ("charge", "reserve", "send"))
+    more.learn(None, passed, ("charge", "reserve", "send"))
+
+    assert met.find(down) is None
+    assert passed_by.find(down) is not None
+    assert more.find(down) is None
+    assert met.find(State("same")) is not None
 
 
 def test_further_faults_strike_at_the_last_one_or_after_it() -> None:

@@ -343,6 +343,28 @@ async def test_equal_histories_of_a_wire_are_equal_states() -> None:
     assert (quiet.wire.state(), quiet.wire.latent()) == (struck.wire.state(), struck.wire.latent())
 
 
+async def test_fault_whose_call_is_over_is_missed() -> None:
+    """It can never strike any more: nobody answered the call that it was meant for."""
+    shop = await bench("payments.authorize#1:outage+payments.authorize#2:reply_lost+payments.capture#1:reply_lost")
+    missed = []
+
+    for _ in range(2):
+        await shop.act(authorize, AUTHORIZE)
+        missed.append(shop.wire.missed)
+
+    assert missed == [False, True]
+
+
+async def test_fault_that_waits_for_the_record_is_not_missed() -> None:
+    """Its call is over, and it strikes when the result is written down."""
+    shop = await bench("payments.authorize#1:reply_lost+payments.authorize#1:unrecorded")
+
+    await shop.act(authorize, AUTHORIZE)
+
+    assert shop.wire.unreached() != ()
+    assert not shop.wire.missed
+
+
 async def test_point_that_is_not_reached_offers_no_fault_that_would_not_strike() -> None:
     """While nobody answers, a request can be cancelled or held before it is made: nothing else would strike there."""
     shop = await bench("payments.authorize#1:outage")
