@@ -339,7 +339,7 @@ def _run(stand: Stand, *, subject: Subject, wire: Wire) -> Run:
         tasks=stand.open,
         result=stand.result,
         error=stand.error,
-        history=stand.history.SerializeToString(),
+        history=stand.history.SerializeToString(deterministic=True),
     )
 
 

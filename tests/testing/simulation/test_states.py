@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from temporalio.api.history.v1 import History
 
 from kit.ledger import ClaimAction, ClaimUndo, Entry, State
 from kit.ledger.rules import decide
@@ -12,7 +13,7 @@ from kit.testing.engines import protocol
 from kit.testing.engines.simulation import Simulation
 from kit.testing.faults import Scenario
 from kit.testing.world import Subject
-from tests.worlds import CHECKOUT, TWO_STEPS
+from tests.worlds import CHECKOUT, FIVE_STEPS, TWO_STEPS
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -112,3 +113,11 @@ def test_states_do_not_depend_on_the_process() -> None:
 
     assert first == second
     assert len(first) > 3
+
+
+@pytest.mark.slow
+def test_history_is_the_same_to_the_byte_in_every_process() -> None:
+    """Maps of a message are written in the order of their keys, and not as this process happens to hold them."""
+    run = Simulation().run_here(FIVE_STEPS, Scenario.parse("post.send#1:refused"))
+
+    assert History.FromString(run.history).SerializeToString(deterministic=True) == run.history

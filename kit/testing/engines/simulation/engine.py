@@ -63,7 +63,9 @@ class Counts:
         self.tasks += server.tasks
         self.activations += server.activations
         for run in server.executions:
-            self._seen.add(hashlib.blake2b(run.log.proto().SerializeToString(), digest_size=16).digest())
+            self._seen.add(
+                hashlib.blake2b(run.log.proto().SerializeToString(deterministic=True), digest_size=16).digest()
+            )
 
 
 class Simulation:
