@@ -77,7 +77,7 @@ class SqlEngine(AsyncEngine):
 
     def fill(self, source: SqlEngine) -> None:
         """Make this database a copy of another one."""
-        source._database.anchor.backup(self._database.anchor)
+        self._database.fill(source._database.anchor)
 
     def dump(self) -> bytes:
         """All that is in it: equal databases give equal bytes.
@@ -94,8 +94,7 @@ class SqlEngine(AsyncEngine):
 
     def table(self, name: str) -> list[dict[str, Any]]:
         """The rows of one table, by column."""
-        found: list[dict[str, Any]] = self._database.remembered(name, functools.partial(self._table, name))
-        return found
+        return [dict(row) for row in self._database.remembered(name, functools.partial(self._table, name))]
 
     def _table(self, name: str) -> list[dict[str, Any]]:
         found = self._database.anchor.execute(f'SELECT * FROM "{name}"')  # noqa: S608 - a table of this database
@@ -138,7 +137,7 @@ class _Database(Keeping):
         self._functions = functions
         self._name = _name()
         self._free: list[sqlite3.Connection] = []
-        self._told: dict[str, tuple[int, Any]] = {}
+        self._told: dict[str, tuple[tuple[int, int], Any]] = {}
         """What was told of a part of it, and of which of its versions."""
         self.anchor = self._open()  # the database lives for as long as somebody is connected to it
         self._answers = SqlAnswers()
@@ -172,9 +171,14 @@ class _Database(Keeping):
         """Keep a connection for the next one who asks."""
         self._free.append(raw)
 
+    def fill(self, source: sqlite3.Connection) -> None:
+        """Make it a copy of another one."""
+        source.backup(self.anchor)
+        self._told = {}
+
     def remembered(self, part: str, tell: Callable[[], Any]) -> Any:
-        """What is told of a part, asked for anew when something has been committed since."""
-        version = self.anchor.execute("PRAGMA data_version").fetchone()[0]
+        """What is told of a part, asked for anew when something has changed since, whoever did it."""
+        version = self.anchor.execute("PRAGMA data_version").fetchone()[0], self.anchor.total_changes
         known = self._told.get(part)
         if known is None or known[0] != version:
             known = self._told[part] = (version, tell())
@@ -188,9 +192,8 @@ class _Database(Keeping):
         def back() -> None:
             self._name = _name()
             self._free = []
-            self._told = {}
             self.anchor = self._open()
-            kept.backup(self.anchor)
+            self.fill(kept)
 
         return back
 

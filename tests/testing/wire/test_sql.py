@@ -222,3 +222,22 @@ async def test_connection_of_a_scenario_that_was_stopped_is_not_the_next_ones() 
     async with engine.begin() as connection:
         await connection.execute(text("INSERT INTO carts VALUES ('next')"))
     assert engine.rows("SELECT id FROM carts") == [("next",)]
+
+
+async def test_a_database_tells_what_is_in_it_now() -> None:
+    """What was told before is not told again once something has changed, through whichever connection."""
+    here, there = SqlEngine(), SqlEngine()
+    here.rows("CREATE TABLE stock (item TEXT)")
+    empty = here.dump()
+
+    async with here.begin() as connection:
+        await connection.exec_driver_sql("INSERT INTO stock VALUES ('lamp')")
+    by_another = here.dump(), here.table("stock")
+    here.rows("INSERT INTO stock VALUES ('chair')")
+    here.rows("COMMIT")
+    by_itself = here.dump()
+    here.fill(there)
+
+    assert by_another[1] == [{"item": "lamp"}]
+    assert len({empty, by_another[0], by_itself, here.dump()}) == 4
+    assert here.dump() == there.dump()

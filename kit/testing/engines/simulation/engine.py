@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import gc
-import hashlib
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -63,9 +62,7 @@ class Counts:
         self.tasks += server.tasks
         self.activations += server.activations
         for run in server.executions:
-            self._seen.add(
-                hashlib.blake2b(run.log.proto().SerializeToString(deterministic=True), digest_size=16).digest()
-            )
+            self._seen.add(run.log.digest())
 
 
 class Simulation:
