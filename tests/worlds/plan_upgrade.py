@@ -25,7 +25,7 @@ from kit.testing import sandbox
 from kit.testing.runs import Ending, Run, Truth
 from kit.testing.sandbox import EffectKind, EffectRecord, SandboxApp
 from kit.testing.wire import Wire
-from kit.testing.wire.carrying import EPOCH
+from kit.testing.wire.witness import EPOCH
 from kit.testing.world import Invariant, Subject, World
 from kit.worker import Call, Connector, http_client
 from kit.workflow import Task

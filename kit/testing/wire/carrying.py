@@ -20,35 +20,25 @@ Not modelled: a process that dies takes only the one attempt with it, not the ot
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final, NoReturn, TypeVar
 
-from kit.contract import Role, Token
-from kit.contract.operation import UNDO_SUFFIX
 from kit.errors import Outcome
 from kit.testing.faults import Fault, FaultKind, Point, Scenario
-from kit.testing.runs import SERVER, WORKER, Line, Seen
+from kit.testing.runs import SERVER, WORKER, Seen
+from kit.testing.wire.aftermath import Place
 from kit.testing.wire.answers import Answers, Unclassifiable
 from kit.testing.wire.applicable import kinds_of
 from kit.testing.wire.controls import Controls, WorkerLost
 from kit.testing.wire.late import LateRequest
+from kit.testing.wire.witness import EPOCH, Witness
 from kit.worker import Call, current_call
 from kit.worker.work import UNDO_KEY_SUFFIX
 
 T = TypeVar("T")
-
-EPOCH: Final = datetime(2026, 1, 1, tzinfo=UTC)
-"""What time it is in a world before the first call."""
-
-FOR_EVER: Final = 12
-"""How many calls lose their replies before their system is well again: more than any retry rule allows, and an
-end, because an undo is tried without one."""
-
-HELD_FOR: Final = 2
-"""How many attempts a hold stops before it is lifted."""
 
 LATE: Final = (FaultKind.LATE_AFTER_RETRY, FaultKind.LATE_AFTER_UNDO)
 ARMED: Final = (FaultKind.CRASH_RECORDED, FaultKind.CANCEL_WITH_RESULT)
@@ -100,7 +90,7 @@ class Request:
     answers: Answers[Any]
     faults: dict[FaultKind, Fault]
     kinds: tuple[FaultKind, ...]
-    place: int
+    index: int
     late: timedelta
 
     @property
@@ -109,110 +99,35 @@ class Request:
         return self.numbered.call
 
     @property
+    def place(self) -> Place:
+        """What is called."""
+        return self.point.operation, self.point.role
+
+    @property
     def key(self) -> str:
         """The key of the action, also in its undo."""
         return self.call.token.key.removesuffix(UNDO_KEY_SUFFIX)
 
 
-class Carrier:
+class Carrier(Witness):
     """Carries the requests of one scenario."""
 
     def __init__(self, scenario: Scenario, controls: Controls) -> None:
-        self.scenario = scenario
-        self.controls = controls
-        self.seen: list[Seen] = []
-        self.story: list[Line] = []
+        super().__init__(scenario, controls)
         self.without: frozenset[FaultKind] = frozenset()
         """What cannot go wrong with what runs here."""
         self.lost = False
         """Whether an attempt died with its worker."""
-        self.well = False
-        """Set before people repair what has parked: from then on nothing goes wrong."""
-        self.records: dict[str, Fault] = {}
-        """What goes wrong with the record under a key, once its effect has happened."""
-        self.on_point: Callable[[Point], None] | None = None
-        """Told of every point before it matters whether a fault strikes there."""
-        self._faults = _by_point(scenario)
-        self._struck: set[Fault] = set()
-        self._numbers: dict[tuple[str, Role], int] = {}
         self._calls: dict[int, _Numbered] = {}
         self._late: list[LateRequest] = []
-        self._stopped: dict[str, Fault] = {}
-        self._held: dict[tuple[str, Role], tuple[Fault, int]] = {}
-        """The holds that are on, and how many attempts each still stops."""
-        self.holds = _holds(scenario)
-        """Whether anybody switches a hold on in this scenario."""
-        self._silent: dict[tuple[str, Role], Fault] = {}
-        self._refusals: dict[tuple[str, Role, str, int], Fault] = {}
         self._kinds: dict[tuple[object, ...], tuple[FaultKind, ...]] = {}
         self._latest = EPOCH
         self._landing: datetime | None = None
 
-    def expect(self, scenario: Scenario) -> None:
-        """From here on, let the faults of another scenario strike, which has been the same until now."""
-        self.scenario = scenario
-        self._faults = _by_point(scenario)
-        self.holds = _holds(scenario)
-
-    # -- what is told ----------------------------------------------------------------------------------------------
-
-    def tell(self, lane: str, text: str, *, source: str | None = None, fault: Fault | None = None) -> None:
-        """Add a line to the story."""
-        self.story.append(Line(self.controls.now(), lane, text, source, fault))
-
-    def strike(self, fault: Fault, lane: str, text: str) -> None:
-        """A fault strikes now."""
-        self._struck.add(fault)
-        self.tell(lane, text, fault=fault)
-
-    def unreached(self) -> tuple[Fault, ...]:
-        """The faults of the scenario that have not struck."""
-        return tuple(fault for fault in self.scenario.faults if fault not in self._struck)
-
-    @property
-    def missed(self) -> bool:
-        """Whether a fault of the scenario can never strike any more: its call is over, and it waits for nothing later.
-
-        To be asked while no call is under way.
-        """
-        waiting = {*self.records.values(), *self._silent.values()}
-        return any(
-            self._numbers.get((fault.point.operation, fault.point.role), 0) >= fault.point.call
-            for fault in self.unreached()
-            if fault not in waiting
-        )
-
     @property
     def absorbed(self) -> bool:
-        """Whether every fault has struck and none has anything left to do but what `state` tells."""
-        return len(self._struck) == len(self.scenario.faults) and not self._late
-
-    def state(self) -> bytes:
-        """All that later strikes depend on, besides what is `latent`; whatever the calls are numbered."""
-        facts = (
-            sorted((key, str(fault.kind)) for key, fault in self.records.items()),
-            sorted(str(fault) for fault in self.unreached()),
-            self.well,
-        )
-        return repr(facts).encode()
-
-    def latent(self) -> frozenset[tuple[str, str]]:
-        """What the next calls of an operation meet, by its name: of an operation that is not called it says nothing."""
-        return frozenset(
-            (
-                *((name, "is down") for name in self._stopped),
-                *((name, f"{role.value} is held {left}") for (name, role), (_, left) in self._held.items()),
-                *((name, f"{role.value} loses {left}") for (name, role), left in self._losing()),
-                *((name, f"{role.value} {key} is refused {request}") for name, role, key, request in self._refusals),
-            )
-        )
-
-    def _losing(self) -> Iterator[tuple[tuple[str, Role], int]]:
-        """Where replies are being lost, and for how many more calls."""
-        for place, fault in self._silent.items():
-            left = fault.point.call + FOR_EVER - 1 - self._numbers[place]
-            if left > 0:
-                yield place, left
+        """See base class: nor is a request still on its way."""
+        return not self._late and super().absorbed
 
     def time(self) -> datetime:
         """What time it is for the systems of the world: the server's, as the latest call knew it.
@@ -224,10 +139,6 @@ class Carrier:
         call = current_call.get()
         self._latest = max(self._latest, EPOCH + self.controls.now() if call is None else call.clock())
         return self._latest
-
-    def kinds(self, point: Point) -> tuple[FaultKind, ...]:
-        """What can go wrong at a point that was seen; nothing at one that was not."""
-        return next((seen.kinds for seen in self.seen if seen.point == point), ())
 
     # -- one request -----------------------------------------------------------------------------------------------
 
@@ -333,9 +244,8 @@ class Carrier:
     def _number(self, call: Call) -> _Numbered:
         numbered = self._calls.get(id(call))
         if numbered is None:
-            place = (call.operation.name, call.role)
-            number = self._numbers[place] = self._numbers.get(place, 0) + 1
-            stopped = self._stopped.pop(call.operation.name, None)
+            number = self.count((call.operation.name, call.role))
+            stopped = self.aftermath.down.pop(call.operation.name, None)
             numbered = self._calls[id(call)] = _Numbered(call, number, 0, None if self.well else stopped)
         return numbered
 
@@ -344,56 +254,12 @@ class Carrier:
         fault = request.numbered.stopped
         struck = request.faults.get(FaultKind.OUTAGE)
         if fault is None and struck is not None:
-            fault = request.numbered.stopped = self._stopped[request.point.operation] = struck
+            fault = request.numbered.stopped = self.aftermath.down[request.point.operation] = struck
         if fault is None:
             return
         self._see(request, fault=fault, outcome=Outcome.NOT_STARTED, kinds=_of_the_start(request.kinds))
         self.strike(fault, request.system, f"{request.answers.what} for {request.point}: nobody answers the connection")
         raise request.answers.unreachable()
-
-    def next_call(self, operation: str, role: Role) -> Point:
-        """Where a fault would strike that comes before the next call, or with it."""
-        point = Point(operation, role, self._numbers.get((operation, role), 0) + 1)
-        if self.on_point is not None:
-            self.on_point(point)
-        return point
-
-    # -- holds -----------------------------------------------------------------------------------------------------
-
-    def held(self, operation: str, role: Role) -> list[Fault]:
-        """The holds that are on when an attempt comes: an operator may just have switched one on."""
-        place = (operation, role)
-        if not self.well and place not in self._held:
-            point = self.next_call(operation, role)
-            for fault in self._faults.get(point, ()):
-                if fault.kind is FaultKind.HELD and fault not in self._struck:
-                    self._held[place] = (fault, HELD_FOR)
-        return [] if self.well else [fault for fault, _ in self._held.values()]
-
-    def hold_back(self, operation: str, role: Role, token: Token) -> None:
-        """A hold has stopped an attempt: it counts as the call it would have made."""
-        place = (operation, role)
-        self._numbers[place] = number = self._numbers.get(place, 0) + 1
-        point = Point(operation, role, number)
-        # A hold that names the undo stops the action as well: that of another run of the same request.
-        on = place if place in self._held else (operation, Role.COMPENSATION)
-        fault, left = self._held.pop(on)
-        if left > 1:
-            self._held[on] = (fault, left - 1)
-        self.strike(fault, WORKER, f"{point} is held back: there is a hold on {operation}")
-        undo = role is Role.COMPENSATION
-        self.seen.append(
-            Seen(
-                point,
-                token.workflow_id,
-                token.key,
-                token.attempt,
-                fault,
-                Outcome.NOT_STARTED,
-                (FaultKind.CANCEL_BEFORE,),
-                token.persistent or undo,
-            )
-        )
 
     # -- at the provider -------------------------------------------------------------------------------------------
 
@@ -404,11 +270,10 @@ class Carrier:
         if late is not None:
             self._keep(request, late, send)
             return _no_reply
-        place = (point.operation, point.role, request.key, point.request)
-        refusal = faults.get(FaultKind.REFUSED)
-        if refusal is not None:
-            self._refusals[place] = refusal
-        refusal = None if self.well else self._refusals.get(place)
+        this, refused = (request.place, request.key, point.request), self.aftermath.refused
+        if (refusal := faults.get(FaultKind.REFUSED)) is not None:
+            refused[this] = refusal
+        refusal = None if self.well else refused.get(this)
         if refusal is not None:
             self.strike(refusal, request.system, f"{answers.what} for {point}: refused for good, nothing is done")
             self._see(request, fault=refusal, outcome=Outcome.REFUSED)
@@ -456,16 +321,13 @@ class Carrier:
             if (fault := request.faults.get(kind)) is not None and execution is not None:
                 execution.armed.append(fault)
         if (fault := _first(request.faults, RECORDS)) is not None:
-            self.records[request.key] = fault
+            self.aftermath.records[request.key] = fault
 
     def _loses(self, request: Request) -> Fault | None:
         """The fault that loses this reply, if one does."""
-        place = (request.point.operation, request.point.role)
         if (lost := request.faults.get(FaultKind.REPLIES_LOST)) is not None:
-            self._silent[place] = lost
-        silent = self._silent.get(place)
-        if silent is not None and (self.well or request.point.call >= silent.point.call + FOR_EVER):
-            silent = None
+            self.aftermath.silent[request.place] = lost
+        silent = None if self.well else self.aftermath.loses(request.place, request.point.call)
         return request.faults.get(FaultKind.REPLY_LOST) or silent
 
     def _die(self, request: Request, fault: Fault, text: str) -> WorkerLost:
@@ -522,10 +384,10 @@ class Carrier:
             request.kinds if kinds is None else kinds,
             persistent,
         )
-        if request.place == len(self.seen):
+        if request.index == len(self.seen):
             self.seen.append(seen)
         else:
-            self.seen[request.place] = seen
+            self.seen[request.index] = seen
 
     def _kinds_of(self, call: Call, answers: Answers[Any], point: Point, late: timedelta) -> tuple[FaultKind, ...]:
         place = (point.operation, point.role, point.request == 1, type(answers), answers.safe, late)
@@ -534,35 +396,6 @@ class Carrier:
             kinds = kinds_of(call, answers, first=point.request == 1, late=late)
             found = self._kinds[place] = tuple(kind for kind in kinds if kind not in self.without)
         return found
-
-    # -- what engines ask ------------------------------------------------------------------------------------------
-
-    def strikes_before(self, activity_type: str) -> Fault | None:
-        """The cancellation that strikes before the next attempt of an activity, if one does; it counts as struck.
-
-        An engine asks before each attempt is taken up, and cancels the run itself.
-        """
-        if self.well:
-            return None
-        role = Role.COMPENSATION if activity_type.endswith(UNDO_SUFFIX) else Role.ACTION
-        operation = activity_type.removesuffix(UNDO_SUFFIX)
-        point = self.next_call(operation, role)
-        for fault in self._faults.get(point, ()):
-            if fault.kind is FaultKind.CANCEL_BEFORE and fault not in self._struck:
-                self.strike(fault, SERVER, f"is asked to cancel the run before {point} is taken up")
-                return fault
-        return None
-
-
-def _holds(scenario: Scenario) -> bool:
-    return any(fault.kind is FaultKind.HELD for fault in scenario.faults)
-
-
-def _by_point(scenario: Scenario) -> dict[Point, list[Fault]]:
-    found: dict[Point, list[Fault]] = {}
-    for fault in scenario.faults:
-        found.setdefault(fault.point, []).append(fault)
-    return found
 
 
 def _first(faults: dict[FaultKind, Fault], kinds: Iterable[FaultKind]) -> Fault | None:

@@ -103,7 +103,7 @@ class WireLedger:
 
     async def _hinder(self, command: Complete | Undone, expected: Entry | None) -> None:
         carrier = self._carrier
-        fault = carrier.records.pop(command.key, None)
+        fault = carrier.aftermath.records.pop(command.key, None)
         if fault is not None and not carrier.well:
             if fault.kind is FaultKind.STALLED:
                 await self._stall(command, expected, fault)

@@ -8,9 +8,12 @@ from datetime import datetime
 from typing import Final
 
 from kit.contract import Asking, Hold, HoldScope, Role, Token
+from kit.errors import Outcome
 from kit.ledger import MemoryHolds
-from kit.testing.faults import Fault
-from kit.testing.wire.carrying import EPOCH, Carrier
+from kit.testing.faults import Fault, FaultKind, Point
+from kit.testing.runs import WORKER, Seen
+from kit.testing.wire.aftermath import Place
+from kit.testing.wire.witness import EPOCH, Witness
 from kit.worker.holding import HoldWatch, Stopped
 
 WHO: Final = "the sweep"
@@ -22,7 +25,7 @@ class WireHolds(HoldWatch):
     Nobody looks at a store: what the operator has switched is known at once, so that one seed gives one run.
     """
 
-    def __init__(self, carrier: Carrier) -> None:
+    def __init__(self, carrier: Witness) -> None:
         super().__init__(MemoryHolds())
         self._carrier = carrier
 
@@ -42,17 +45,28 @@ class WireHolds(HoldWatch):
 
     def stopped(self, asking: Asking, *, token: Token, now: datetime) -> Stopped | None:
         """See base class. The operator comes before the attempt does."""
-        carrier = self._carrier
-        role = Role.COMPENSATION if asking.undo else Role.ACTION
-        name = asking.operation.name
-        carrier.next_call(name, role)
-        if not carrier.holds:
-            return None
-        self._holds = tuple(_hold(fault) for fault in carrier.held(name, role))
-        found = super().stopped(asking, token=token, now=now)
+        carrier, held = self._carrier, self._carrier.aftermath.held
+        place = (asking.operation.name, Role.COMPENSATION if asking.undo else Role.ACTION)
+        fault = carrier.before(place, FaultKind.HELD)
+        if fault is not None and place not in held:
+            carrier.aftermath.hold(place, fault)
+        self._holds = () if carrier.well else tuple(_hold(fault) for fault, _ in held.values())
+        found = super().stopped(asking, token=token, now=now) if self._holds else None
         if found is not None:
-            carrier.hold_back(name, role, token)
+            self._hold_back(place, token)
         return found
+
+    def _hold_back(self, place: Place, token: Token) -> None:
+        """A hold has stopped an attempt: it counts as the call it would have made."""
+        carrier, (operation, role) = self._carrier, place
+        point = Point(operation, role, carrier.count(place))
+        fault = carrier.aftermath.stops(place)
+        carrier.strike(fault, WORKER, f"{point} is held back: there is a hold on {operation}")
+        kinds = (FaultKind.CANCEL_BEFORE,)
+        persistent = token.persistent or role is Role.COMPENSATION
+        carrier.seen.append(
+            Seen(point, token.workflow_id, token.key, token.attempt, fault, Outcome.NOT_STARTED, kinds, persistent)
+        )
 
 
 def _hold(fault: Fault) -> Hold:

@@ -14,7 +14,7 @@ from kit.contract import FailureKind, Outcome
 from kit.ledger import State
 from kit.testing.faults import FaultKind
 from kit.testing.wire import WorkerLost
-from kit.testing.wire.carrying import EPOCH
+from kit.testing.wire.witness import EPOCH
 from tests.testing.wire.bench import AUTHORIZE, RESERVE, bench
 from tests.worker.world import Failure, clock
 
