@@ -54,7 +54,8 @@ def _of_service(subjects: Iterable[Any]) -> set[tuple[str, Path]]:
         path = _own_source(name)
         if path is not None:
             files.add((name, path))
-            waiting += sorted(_imported(path.read_text(encoding="utf-8")))
+            package = getattr(sys.modules[name], "__package__", None)
+            waiting += sorted(_imported(path.read_text(encoding="utf-8"), package or ""))
     return files
 
 
@@ -67,13 +68,21 @@ def _own_source(name: str) -> Path | None:
     return path if path.suffix == ".py" and not any(path.is_relative_to(folder) for folder in _INSTALLED) else None
 
 
-def _imported(source: str) -> set[str]:
-    """The modules that a source names in its imports. A name taken from a module may be a module too."""
+def _imported(source: str, package: str) -> set[str]:
+    """The modules that a source of a package names in its imports. A name taken from a module may be a module too."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module is not None and node.level == 0:
-            names.add(node.module)
-            names.update(f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and (module := _module_of(node, package)):
+            names.add(module)
+            names.update(f"{module}.{alias.name}" for alias in node.names)
     return names
+
+
+def _module_of(node: ast.ImportFrom, package: str) -> str:
+    """The module that names are taken from; empty where it lies above its outermost package."""
+    if not node.level:
+        return node.module or ""
+    above = package.split(".")[: len(package.split(".")) - node.level + 1]
+    return ".".join(filter(None, (*above, node.module)))

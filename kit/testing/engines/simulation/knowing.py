@@ -11,7 +11,7 @@ makes the whole no state: the run is not stopped there.
 - *What time it is.* Everything is told as seen from now: what is due, leases, doubts. How long ago something was
   settled is left out, and so is how much of the deadline is left: no rule of the kit looks at it before the deadline
   comes, or a key is forgotten. `kit.testing.engines.horizon` says when that is, and no state is told later
-  than at `EARLY` of it.
+  than at `EARLY` of it. Of an approval that counts for a time of its own it is told how much of it is left.
 - *What the workflow does not hear*: the attempts of an activity before the one that ended it.
 - *How many attempts it took*, up to what the retry rules allow, and whether the result was found or made. The workflow
   reports both, and decides nothing by them.
@@ -39,7 +39,7 @@ from kit.contract import Role
 from kit.errors import Outcome
 from kit.ledger import Entry
 from kit.ledger.schema import EFFECTS_TABLE
-from kit.testing.engines.horizon import horizon
+from kit.testing.engines.horizon import horizon, limits_approvals
 from kit.testing.engines.protocol import Cut, Known, State
 from kit.testing.engines.simulation.activity import Activity
 from kit.testing.engines.simulation.clock import EPOCH
@@ -51,7 +51,7 @@ from kit.testing.world import Subject
 from kit.worker.attempt import PROCESS
 from kit.worker.guard import Guard
 from kit.worker.work import UNDO_KEY_SUFFIX
-from kit.workflow import SagaWorkflow
+from kit.workflow import SagaWorkflow, TaskKind
 
 if TYPE_CHECKING:
     from kit.testing.engines.simulation.scene import Scene
@@ -119,6 +119,7 @@ class Teller:
         self._scene = scene
         limit = horizon(scene.subject)
         self._until = None if limit is None else limit.total_seconds() * EARLY
+        self._limits_approvals = self._until is not None and limits_approvals(scene.subject)
         self._caps = _caps(scene.subject)
         self._guards = _guards(scene)
         self._heard: dict[str, list[tuple[HistoryEvent, bytes]]] = {}
@@ -142,6 +143,7 @@ class Teller:
             sorted(self._gates()),
             sorted(map(repr, self._way())),
             [(run.id, self._events(run), self._waits(run)) for run in scene.server.executions],
+            list(self._approvals()) if self._limits_approvals else None,
         )
         digest.update(_OWNER.sub(b"", repr(parts).encode()))
         return State(digest.hexdigest(), scene.wire.latent())
@@ -259,6 +261,15 @@ class Teller:
         timers = sorted((timer, _rounded(handle.when() - now)) for timer, (_, handle) in run.timers.items())
         activities = [self._attempts(activity) for _, activity in sorted(run.activities.items())]
         return run.open, run.stuck, run.cancel_requested, timers, activities, sorted(run.children)
+
+    def _approvals(self) -> Iterator[tuple[object, ...]]:
+        """For how long the approvals that were not used yet still count."""
+        now = self._scene.loop.now()
+        begun = (run for run in self._scene.server.executions if run.stuck is None and _last_task(run))
+        for run in begun:
+            for task in self._scene.tasks_of(run):
+                if task.kind is TaskKind.APPROVAL and task.used_by is None and task.expires_at is not None:
+                    yield run.id, task.id, max(_micros(task.expires_at) - _micros(now), 0)
 
     def _attempts(self, activity: Activity) -> tuple[object, ...]:
         now = self._scene.loop.time()

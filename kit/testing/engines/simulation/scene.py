@@ -255,6 +255,10 @@ class Scene:
         """See `Underway`."""
         await self.server.handle(workflow_id).execute_update(DECIDE_UPDATE, decision)
 
+    def tasks_of(self, run: Execution) -> list[Task]:
+        """The questions of an open run, answered or not; none of one that puts no questions to people."""
+        return self._open_tasks(SimulatedHandle(self.server, run)) if self._asks(run) else []
+
     def _stand(self, run: SimulatedHandle, why: str) -> Stand:
         history = run.execution.log.proto()
         stuck = run.stuck or (why if run.execution.busy else None)
