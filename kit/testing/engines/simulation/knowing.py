@@ -2,7 +2,8 @@
 
 Taken after a workflow task, when every fault has struck and has nothing left to do and no attempt is at work. Two runs
 in one state go on equally, for nothing else decides: the workflow is a function of what it has heard, the server of its
-runs and what is due, the guard of its ledgers, its breakers and limits, and the providers of what `World.state` tells.
+runs and what is due, the guard of its ledgers, its breakers and limits, the connectors of what they remember, and the
+providers of what `World.state` tells.
 A part that cannot be told (a world that does not say, a ledger that waits for something, two things due at one instant)
 makes the whole no state: the run is not stopped there.
 
@@ -44,6 +45,7 @@ from kit.testing.engines.protocol import Cut, Known, State
 from kit.testing.engines.simulation.activity import Activity
 from kit.testing.engines.simulation.clock import EPOCH
 from kit.testing.engines.simulation.execution import Execution
+from kit.testing.engines.simulation.remembering import memory_of
 from kit.testing.faults import FaultKind
 from kit.testing.runs import Seen
 from kit.testing.wire.sql import SqlEngine
@@ -141,6 +143,7 @@ class Teller:
             None if self._until is not None else scene.loop.time(),
             scene.server.turns.state(),
             sorted(self._gates()),
+            memory_of(scene.world.connectors),
             sorted(map(repr, self._way())),
             [(run.id, self._events(run), self._waits(run)) for run in scene.server.executions],
             list(self._approvals()) if self._limits_approvals else None,

@@ -117,6 +117,15 @@ class Memento:
         return values
 
 
+def attributes_of(one: object) -> list[tuple[str, Any]]:
+    """What an object holds under which name; nothing of one that is not gone into."""
+    kind = _type(one)
+    if not _walked(kind):
+        return []
+    slots = [(name, getattr(one, name)) for name in _slots(kind) if hasattr(one, name)]
+    return [*slots, *sorted(getattr(one, "__dict__", {}).items())]
+
+
 class _Values:
     """Values, and their names where they have some. Those that change in themselves are renewed each time."""
 
