@@ -4,7 +4,7 @@ A connector is code under test, and what it keeps decides what it asks for next:
 to another host since a connection broke, what it has looked up before. No world tells of that; so it is read off the
 connectors themselves. Told is plain data, as far as a connector's own objects lead: its attributes, containers in them,
 and other objects of the service. What leads out of it (a client, whatever is the kit's or another library's) is not: of
-the systems behind it the world tells.
+the systems behind it the world tells. But for the cookies that an HTTP client was given: it sends them along.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from enum import Enum
 from typing import Any, Final
 from uuid import UUID
 
+import httpx
 from pydantic import BaseModel
 
 from kit.testing.engines.simulation.rewinding import attributes_of
@@ -48,6 +49,8 @@ def _told(one: Any, through: tuple[int, ...]) -> object:
         return repr(one)
     if issubclass(kind, random.Random):
         return one.getstate()
+    if issubclass(kind, httpx.AsyncClient):
+        return [(cookie.domain, cookie.path, cookie.name, cookie.value) for cookie in one.cookies.jar]
     if id(one) in through:
         return None
     through = (*through, id(one))

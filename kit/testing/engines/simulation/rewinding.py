@@ -6,9 +6,9 @@ do: closures and bound methods would know the original. So its objects stay, and
 
 What is walked is what a scene can reach: containers, the kit's objects, those of the world and of the connectors, and
 what closures hold. What is not: classes, modules, running coroutines, and the objects of other libraries (an HTTP
-client, a router), which hold nothing that an answer depends on. An object that holds something out of sight, such as a
-database, says itself how to bring it back (`Keeping`). Whether it is all there is not taken for granted: whoever
-rewinds compares what the world tells of itself (`World.state`).
+client, a router), which hold nothing that an answer depends on; but for the cookies of an HTTP client. An object that
+holds something out of sight, such as a database, says itself how to bring it back (`Keeping`). Whether it is all there
+is not taken for granted: whoever rewinds compares what the world tells of itself (`World.state`).
 """
 
 from __future__ import annotations
@@ -24,8 +24,10 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import is_dataclass
 from enum import Enum
+from http.cookiejar import Cookie, CookieJar
 from typing import Any, Final
 
+import httpx
 from google.protobuf.message import Message
 from pydantic import BaseModel
 
@@ -89,6 +91,8 @@ class Memento:
         if isinstance(one, random.Random):
             self._back.append(functools.partial(one.setstate, one.getstate()))
             return ()
+        if issubclass(kind, httpx.AsyncClient):
+            self._back.append(functools.partial(_fill_jar, one.cookies.jar, tuple(one.cookies.jar)))
         return self._instance(one) if _walked(_type(one)) else ()
 
     def _cell(self, cell: types.CellType) -> Iterable[object]:
@@ -170,6 +174,12 @@ def _fill_list(one: list[Any], values: Iterable[Any]) -> None:
 def _fill(one: Any, values: _Values) -> None:
     one.clear()
     (one.update if isinstance(one, set) else one.extend)(values)
+
+
+def _fill_jar(jar: CookieJar, cookies: Iterable[Cookie]) -> None:
+    jar.clear()
+    for cookie in cookies:
+        jar.set_cookie(cookie)
 
 
 def _fill_cell(cell: types.CellType, content: Any) -> None:
