@@ -41,7 +41,10 @@ def again_id(number: int) -> str:
 
 
 ROUNDS: Final = 5
-"""How often a person answers what is open. A run that is parked after that stays parked."""
+"""How often a person repairs what is open. A run that is parked after that stays parked."""
+
+QUESTIONS: Final = 100
+"""How often a person answers what is asked where nothing has failed: more often than any saga asks that ends."""
 
 PARKED: Final = "parked"
 END: Final = "end"
@@ -233,8 +236,8 @@ def _left_alone(run: Run, parked: Collection[str]) -> Run:
 async def _agreed(
     underway: Underway, stands: Sequence[Stand], *, subject: Subject, wire: Wire, world: World
 ) -> Sequence[Stand]:
-    """Answer what is asked where nothing has failed, until only repairs are left, or for `ROUNDS` rounds."""
-    for _ in range(ROUNDS):
+    """Answer what is asked where nothing has failed, until only repairs are left, or for `QUESTIONS` rounds."""
+    for _ in range(QUESTIONS):
         family = [each for stand in stands for each in stand.family]
         asked = [(each, [task for task in each.own if task.kind is not TaskKind.REPAIR]) for each in family]
         if not any(tasks for _, tasks in asked):
