@@ -127,7 +127,10 @@ class Invariant:
         name: What is said when it does not hold, such as "a cancelled order has no live charge".
         check: Yields one sentence, with the values, for each thing that is wrong. Asked when the run parks and when it
             has ended; `Run.ending` tells which. Of a request that was started twice the run that decides is given: the
-            one that completed, else one that still waits.
+            one that completed, else one that still waits. One that asks for the way that led there (`Run.seen`, the
+            attempts of a row) is answered, and makes a sweep slower: every scenario is then run to its end. Of
+            `Run.scenario` it may ask whether anything was to go wrong, and not what: one run stands for all that come
+            to the same.
     """
 
     name: str

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from kit.contract import Once, OnceStrategy, Operation
+from kit.testing.engines.way import asks_for_the_way
 from kit.testing.faults import FaultKind, Seam
 from kit.testing.world import Subject
 from kit.workflow import SagaWorkflow
@@ -18,8 +19,7 @@ def assumptions(subject: Subject, *, depth: int, seed: int, engine: str, kinds: 
         *_of_faults(depth, kinds),
         *_of_engine(engine, seed),
         f"The providers behave as {_name(subject.world)} says, apart from the faults.",
-        "An invariant is a rule over what the providers and the ledgers hold, how the run ended and what it asked: "
-        "the way that led there does not count.",
+        _of_invariants(subject),
         *_of_contracts(subject),
     ]
 
@@ -47,6 +47,16 @@ def _of_engine(engine: str, seed: int) -> Iterator[str]:
     yield f"What runs at the same time comes in one order, which seed {seed} decides."
     yield f"Temporal does what the {engine} does; where it was compared with a real server, it was the same."
     yield "What time it is matters to leases, settle times, deadlines and keys, and to no answer and no invariant."
+
+
+def _of_invariants(subject: Subject) -> str:
+    asking = asks_for_the_way(subject)
+    if asking is not None:
+        return f"{asking.name!r} asks for the way that led to the end: every scenario was run to its own."
+    return (
+        "An invariant is a rule over what the providers and the ledgers hold, how the run ended and what it asked: "
+        "the way that led there does not count."
+    )
 
 
 def _of_contracts(subject: Subject) -> Iterator[str]:

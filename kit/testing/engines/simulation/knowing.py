@@ -5,7 +5,8 @@ in one state go on equally, for nothing else decides: the workflow is a function
 runs and what is due, the guard of its ledgers, its breakers and limits, the connectors of what they remember, and the
 providers of what `World.state` tells.
 A part that cannot be told (a world that does not say, a ledger that waits for something, two things due at one instant)
-makes the whole no state: the run is not stopped there.
+makes the whole no state: the run is not stopped there. Nor is it where an invariant of the user asks for the way that
+led there (`kit.testing.engines.way`).
 
 **What is left out of a saga's state**, so that a run that has got over a fault is in the state of one that had none:
 
@@ -46,6 +47,7 @@ from kit.testing.engines.simulation.activity import Activity
 from kit.testing.engines.simulation.clock import EPOCH
 from kit.testing.engines.simulation.execution import Execution
 from kit.testing.engines.simulation.remembering import memory_of
+from kit.testing.engines.way import asks_for_the_way
 from kit.testing.faults import FaultKind
 from kit.testing.runs import Seen
 from kit.testing.wire.sql import SqlEngine
@@ -121,6 +123,7 @@ class Teller:
         self._scene = scene
         limit = horizon(scene.subject)
         self._until = None if limit is None else limit.total_seconds() * EARLY
+        self._silent = asks_for_the_way(scene.subject) is not None
         self._limits_approvals = self._until is not None and limits_approvals(scene.subject)
         self._caps = _caps(scene.subject)
         self._guards = _guards(scene)
@@ -130,7 +133,7 @@ class Teller:
     def state(self, latest: Execution | None) -> State | None:
         """The state now; ``None`` when a part of it cannot be told."""
         scene = self._scene
-        if (self._until is not None and scene.loop.time() > self._until) or not self._orderly(latest):
+        if self._silent or (self._until is not None and scene.loop.time() > self._until) or not self._orderly(latest):
             return None
         providers, rows = told_at_once(scene.world.state()), self._rows()
         if providers is None or rows is None or not self._guards:
