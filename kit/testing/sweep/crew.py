@@ -27,6 +27,9 @@ from kit.testing.world import Subject
 WAITING_PIECES: Final = 3
 """How many pieces are ready for each process, so that it never waits for this one."""
 
+IN_HAND: Final = 2
+"""How many pieces another process has got: one that it carries out, and one more."""
+
 AT_ONCE: Final = 8
 """How many pieces are given at the same time to an engine that waits for a server: more than it runs at once."""
 
@@ -69,26 +72,28 @@ class Processes:
     They say nothing: what they log is of attempts that were meant to fail. They end with this process, whatever ends
     it; an interrupt (Ctrl-C) is this one's to answer, and theirs to finish their piece and go.
 
-    To start takes them seconds. Meanwhile this process carries a piece out, which often is all there is for a while.
+    This process is one of them, and carries pieces out itself: it has all that it takes in memory, and to start another
+    takes seconds.
 
     Args:
         engine: Builds the engine of a process; importable by name.
         runner: This process's own.
-        workers: How many processes. What describes the runner's subject is importable by name.
+        workers: How many processes, two at least. What describes the runner's subject is importable by name.
     """
 
     def __init__(self, engine: Callable[[], Engine], runner: Runner, *, workers: int) -> None:
         _check(engine, runner.subject)
         self._workers = workers
         self._runner = runner
-        self._mine: asyncio.Task[list[Found]] | None = None
+        self._hands: list[asyncio.Task[None]] = []
         # Not "fork": the event loop and the threads of this process would be in the child, half alive.
         context = multiprocessing.get_context("spawn")
         self._pool = ProcessPoolExecutor(
-            workers, mp_context=context, initializer=_begin, initargs=(engine, runner.subject, list(sys.path))
+            workers - 1, mp_context=context, initializer=_begin, initargs=(engine, runner.subject, list(sys.path))
         )
         with _undisturbed():  # each of these starts a process
-            self._begun = [self._pool.submit(os.getpid) for _ in range(workers)]
+            for _ in range(workers - 1):
+                self._pool.submit(os.getpid)
 
     async def __aenter__(self) -> Self:
         return self
@@ -96,23 +101,47 @@ class Processes:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._mine is not None:
-            self._mine.cancel()
+        for hand in self._hands:
+            hand.cancel()
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     async def carry_out(self, pieces: Iterator[Piece]) -> AsyncIterator[list[Found]]:
         """Carry pieces out in the processes; the answers come in the order of the pieces."""
         loop = asyncio.get_running_loop()
+        waiting: asyncio.Queue[tuple[Piece, asyncio.Future[list[Found]]]] = asyncio.Queue()
 
         def start(piece: Piece) -> Awaitable[list[Found]]:
-            if (self._mine is None or self._mine.done()) and not any(begun.done() for begun in self._begun):
-                self._mine = asyncio.create_task(carry_out(piece, runner=self._runner))
-                return self._mine
-            with _undisturbed():  # this may be what starts a process
-                return loop.run_in_executor(self._pool, _answer, piece)
+            answer = loop.create_future()
+            waiting.put_nowait((piece, answer))
+            return answer
 
+        others = [self._elsewhere] * ((self._workers - 1) * IN_HAND)
+        self._hands = [asyncio.create_task(_work(waiting, carry)) for carry in (self._here, *others)]
         async for found in _in_order(pieces, start=start, at_once=self._workers * WAITING_PIECES):
             yield found
+        for hand in self._hands:
+            hand.cancel()
+
+    async def _here(self, piece: Piece) -> list[Found]:
+        return await carry_out(piece, runner=self._runner)
+
+    async def _elsewhere(self, piece: Piece) -> list[Found]:
+        with _undisturbed():  # this may be what starts a process
+            answer = asyncio.get_running_loop().run_in_executor(self._pool, _answer, piece)
+        return await answer
+
+
+async def _work(
+    waiting: asyncio.Queue[tuple[Piece, asyncio.Future[list[Found]]]], carry: Callable[[Piece], Awaitable[list[Found]]]
+) -> None:
+    """Take one piece after the other, whoever is free."""
+    while True:
+        piece, answer = await waiting.get()
+        try:
+            answer.set_result(await carry(piece))
+        except Exception as error:  # it is for whoever waits for the answer, and for nobody if nobody does any more
+            answer.set_exception(error)
+            answer.exception()
 
 
 def _check(engine: Callable[[], Engine], subject: Subject) -> None:
