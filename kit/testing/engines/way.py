@@ -9,6 +9,7 @@ it calls.
 from __future__ import annotations
 
 import functools
+import inspect
 import sysconfig
 from collections.abc import Callable, Iterator
 from types import CodeType, FunctionType, MethodType, ModuleType
@@ -35,7 +36,6 @@ def asks_for_the_way(subject: Subject) -> Invariant | None:
     return next((one for one in mine if not _WAY.isdisjoint(_named(one.check, subject.world))), None)
 
 
-@functools.cache
 def _named(check: Callable[..., Any], world: Callable[..., Any]) -> frozenset[str]:
     """Every name and every string in a function, in the service's functions that it calls, and in the world's."""
     found: set[str] = set()
@@ -52,10 +52,10 @@ def _named(check: Callable[..., Any], world: Callable[..., Any]) -> frozenset[st
             waiting.append(type(one))
         function = _function(one)
         if function is not None and not _elsewhere(function):
-            names = frozenset(_names(function.__code__))
+            names = _names(function.__code__)
             found |= names
             waiting += _called(function, names)
-            waiting += (getattr(world, name) for name in names if hasattr(world, name))
+            waiting += (inspect.getattr_static(world, name, None) for name in names)
     return frozenset(found)
 
 
@@ -73,16 +73,19 @@ def _function(one: Any) -> FunctionType | None:
 
 def _elsewhere(function: FunctionType) -> bool:
     """Whether it is the kit's or a library's."""
-    return function.__module__.partition(".")[0] == "kit" or function.__code__.co_filename.startswith(_INSTALLED)
+    room = (function.__module__ or "").partition(".")[0]
+    return room == "kit" or function.__code__.co_filename.startswith(_INSTALLED)
 
 
-def _names(code: CodeType) -> Iterator[str]:
-    yield from code.co_names
+@functools.cache
+def _names(code: CodeType) -> frozenset[str]:
+    found = set(code.co_names)
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
-            yield from _names(constant)
+            found |= _names(constant)
         elif isinstance(constant, str):
-            yield constant
+            found.add(constant)
+    return frozenset(found)
 
 
 def _called(function: FunctionType, names: frozenset[str]) -> Iterator[Any]:
@@ -91,7 +94,7 @@ def _called(function: FunctionType, names: frozenset[str]) -> Iterator[Any]:
     yield from known
     for module in known:
         if isinstance(module, ModuleType):
-            yield from (getattr(module, name) for name in names if hasattr(module, name))
+            yield from (vars(module).get(name) for name in names)
     for cell in function.__closure__ or ():
         try:
             yield cell.cell_contents

@@ -139,6 +139,9 @@ async def _work(
         piece, answer = await waiting.get()
         try:
             answer.set_result(await carry(piece))
+        except asyncio.CancelledError:
+            answer.cancel()  # else whoever waits for it would wait for ever
+            raise
         except Exception as error:  # it is for whoever waits for the answer, and for nobody if nobody does any more
             answer.set_exception(error)
             answer.exception()

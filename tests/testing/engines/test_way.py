@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -17,11 +18,11 @@ def _attempts(run: Run) -> int:
     return sum(row.attempts for row in run.rows)
 
 
+@dataclass
 class Counter:
-    """Counts something, for an invariant that is an object."""
+    """Counts something, for an invariant that is an object: one that cannot be hashed."""
 
-    def __init__(self, most: int) -> None:
-        self.most = most
+    most: int
 
     @property
     def wanted(self) -> str:
