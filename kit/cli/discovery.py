@@ -25,11 +25,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from kit.errors import DefinitionError
-from kit.worker import Connector
 
 if TYPE_CHECKING:
     from kit.operate import Operating
     from kit.testing.world import Subject
+    from kit.worker import Connector
 
 PROJECT_FILE: Final = "pyproject.toml"
 TABLE: Final = "tool.kit"
@@ -95,6 +95,8 @@ def find_connectors(start: Path | None = None) -> tuple[type[Connector], ...]:
     Raises:
         DefinitionError: There are none, or one is no connector, with what to write where.
     """
+    from kit.worker import Connector  # noqa: PLC0415 - most commands have no use for a worker
+
     found = _find_classes("connectors", start)
     for connector in found:
         if not issubclass(connector, Connector):

@@ -1,16 +1,15 @@
 """The durable record of every effect: what may happen next is decided here, and nowhere else.
 
-`Ledger` is the promise and `decide` the rules; the other ledgers differ in where they keep the rows.
+`Ledger` is the promise and `decide` the rules; the other ledgers differ in where they keep the rows. What needs a SQL
+library is loaded when it is asked for: a guard does without it, and so do most commands.
 """
 
-from kit.ledger.factory import SqlLedger
-from kit.ledger.holds import HoldStore, KeepsHolds, MemoryHolds, SqlHolds, Switch, holds_of
+from typing import TYPE_CHECKING
+
+from kit.ledger.holds import HoldStore, KeepsHolds, MemoryHolds, Switch, holds_of
 from kit.ledger.memory import MemoryLedger
-from kit.ledger.migrate import current_revision, migrate, migration_sql
-from kit.ledger.postgres import PostgresLedger
 from kit.ledger.protocol import Ledger
 from kit.ledger.rules import decide
-from kit.ledger.sqlite import SqliteLedger
 from kit.ledger.states import (
     REASON_AFTER_UNDO,
     REASON_KEY_REUSED,
@@ -35,7 +34,16 @@ from kit.ledger.states import (
     Undone,
     Verdict,
 )
-from kit.ledger.transactional import TransactionalLedger
+
+if TYPE_CHECKING:
+    from kit.ledger.factory import SqlLedger
+    from kit.ledger.migrating import current_revision, migrate, migration_sql
+    from kit.ledger.postgres import PostgresLedger
+    from kit.ledger.sql_holds import SqlHolds
+    from kit.ledger.sqlite import SqliteLedger
+    from kit.ledger.transactional import TransactionalLedger
+else:
+    from kit.ledger._late import __getattr__ as __getattr__
 
 __all__ = [
     "REASON_AFTER_UNDO",

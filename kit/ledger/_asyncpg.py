@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from kit.errors import DefinitionError, LedgerUnavailable
-from kit.ledger.migrate import check_current
+from kit.ledger.migrating import check_current
 from kit.ledger.schema import VERSION_TABLE
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kit.ledger.memory import MemoryLedger
-from kit.ledger.migrate import parse_url
+from kit.ledger.migrating import parse_url
 from kit.ledger.postgres import PostgresLedger
 from kit.ledger.sqlite import SqliteLedger
 

@@ -23,9 +23,9 @@ from kit.ledger._rows import (
     to_micros,
     update_row,
 )
-from kit.ledger.holds import SqlHolds
-from kit.ledger.migrate import require_asyncpg
+from kit.ledger.migrating import require_asyncpg
 from kit.ledger.rules import decide
+from kit.ledger.sql_holds import SqlHolds
 from kit.ledger.states import ClaimAction, ClaimUndo, Command, Decide, Entry, Verdict
 
 if TYPE_CHECKING:

@@ -23,10 +23,10 @@ from kit.ledger._rows import (
     update_row,
 )
 from kit.ledger._writer import Writer
-from kit.ledger.holds import SqlHolds
-from kit.ledger.migrate import check_known, migrate_file
+from kit.ledger.migrating import check_known, migrate_file
 from kit.ledger.rules import decide
 from kit.ledger.schema import SCHEMA_REVISION, VERSION_TABLE
+from kit.ledger.sql_holds import SqlHolds
 from kit.ledger.states import ClaimAction, ClaimUndo, Command, Decide, Entry, Verdict
 
 _FIRST_CLAIMS = (ClaimAction, ClaimUndo, Decide)

@@ -30,7 +30,7 @@ from kit.ledger._rows import (
     to_micros,
     update_row,
 )
-from kit.ledger.migrate import check_current, revision_of, upgrade
+from kit.ledger.migrating import check_current, revision_of, upgrade
 from kit.ledger.rules import decide
 from kit.ledger.states import Command, Entry, Verdict
 

@@ -27,6 +27,18 @@ def body_of(init: Path) -> tuple[str | None, list[ast.stmt]]:
     return docstring, module.body[1:] if docstring else module.body
 
 
+def imports_of(statements: list[ast.stmt]) -> list[ast.Import | ast.ImportFrom]:
+    """The imports among some statements; also what is loaded only when it is asked for, which type checkers see."""
+    found: list[ast.Import | ast.ImportFrom] = []
+    for statement in statements:
+        match statement:
+            case ast.Import() | ast.ImportFrom():
+                found.append(statement)
+            case ast.If(test=ast.Name(id="TYPE_CHECKING"), body=seen, orelse=[ast.ImportFrom() as loader]):
+                found += [*imports_of(seen), loader]
+    return found
+
+
 def is_all(statement: ast.stmt) -> bool:
     """Whether a statement gives `__all__` its value."""
     match statement:
@@ -45,7 +57,7 @@ def test_init_holds_docstring_imports_and_all_only(init: Path) -> None:
     """A package's `__init__` is a docstring, imports and `__all__`: code lives in modules with a name."""
     docstring, statements = body_of(init)
 
-    others = [s for s in statements if not isinstance(s, ast.Import | ast.ImportFrom) and not is_all(s)]
+    others = [s for s in statements if not imports_of([s]) and not is_all(s)]
 
     assert docstring, f"{init} has no docstring"
     assert not others, f"{init} line {others[0].lineno}: {ast.unparse(others[0])[:80]!r} belongs in a module"
@@ -55,18 +67,13 @@ def test_init_holds_docstring_imports_and_all_only(init: Path) -> None:
 def test_all_is_what_the_package_binds(init: Path) -> None:
     """`__all__` lists each public name that the package imports, once, and nothing else."""
     _, statements = body_of(init)
-    imported = [
-        alias.asname or alias.name
-        for statement in statements
-        if isinstance(statement, ast.Import | ast.ImportFrom)
-        for alias in statement.names
-    ]
+    imported = [alias.asname or alias.name for statement in imports_of(statements) for alias in statement.names]
 
     package = importlib.import_module(package_of(init))
     exported = list(getattr(package, "__all__", []))
 
     # The order is ruff's business (RUF022: constants, classes, functions; each sorted).
-    assert sorted(exported) == sorted(name for name in imported if not name.startswith("_"))
+    assert sorted(exported) == sorted(name for name in imported if not name.startswith("_") and name != "TYPE_CHECKING")
     assert all(hasattr(package, name) for name in exported)
 
 

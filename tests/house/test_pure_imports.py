@@ -18,6 +18,8 @@ ROOMS = ["kit", "kit.errors", "kit.contract", "kit.telemetry", "kit.workflow"]
 CONTRACTS = [f"activities.{path.parent.name}.contract" for path in sorted(ROOT.glob("activities/*/contract.py"))]
 WORKFLOWS = [f"workflows.{path.stem}" for path in sorted(ROOT.glob("workflows/*.py")) if path.stem != "__init__"]
 
+SQL = {"aiosqlite", "alembic", "asyncpg", "sqlalchemy", "sqlite3"}
+
 PROGRAM = """
 import importlib, json, sys
 found = {}
@@ -54,3 +56,20 @@ def test_workflow_side_loads_no_io_library() -> None:
     One interpreter imports all of them: what none of them loads together, none loads alone.
     """
     assert loaded_by(*ROOMS, "workflows", *CONTRACTS, *WORKFLOWS) == {}
+
+
+@pytest.mark.slow
+def test_a_sql_library_is_loaded_where_it_is_asked_for() -> None:
+    """A worker, a sweep and the command line start without one: it is a third of what there is to load."""
+    rooms = ("kit.worker", "kit.operate", "kit.testing", "kit.cli.main", "kit.cli.verify")
+
+    found = loaded_by(*rooms, "kit.ledger.factory")
+
+    assert [name for name in rooms if found.get(name, set()) & SQL] == []
+    assert {"alembic", "sqlalchemy"} <= found["kit.ledger.factory"]
+
+
+def test_a_ledger_that_there_is_not_is_an_error_of_its_own_name() -> None:
+    """What is loaded when it is asked for can be misspelt, and is then no riddle."""
+    with pytest.raises(ImportError, match="SqlLegder"):
+        from kit.ledger import SqlLegder  # type: ignore[attr-defined]  # noqa: F401

@@ -13,7 +13,7 @@ import pytest
 from kit.contract import Hold, HoldGate, HoldScope
 from kit.errors import LedgerUnavailable
 from kit.ledger import HoldStore, MemoryLedger, SqliteLedger, SqlLedger, TransactionalLedger, holds_of, migrate
-from kit.ledger.migrate import migrate_file
+from kit.ledger.migrating import migrate_file
 
 NOW = datetime.now(UTC).replace(microsecond=123456)
 

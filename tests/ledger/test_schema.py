@@ -25,7 +25,7 @@ from kit.ledger import (
 )
 from kit.ledger.schema import SCHEMA_REVISION, VERSION_TABLE, metadata
 
-migrate_module = import_module("kit.ledger.migrate")
+migrate_module = import_module("kit.ledger.migrating")
 
 
 def difference(connection: Connection) -> list[object]:

@@ -1,6 +1,6 @@
 """How alembic runs the migrations: on the connection it is given, or into a text.
 
-The transaction belongs to `kit.ledger.migrate`, which also keeps a second migrator out until
+The transaction belongs to `kit.ledger.migrating`, which also keeps a second migrator out until
 this one has committed.
 """
 

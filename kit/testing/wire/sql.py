@@ -96,6 +96,10 @@ class SqlEngine(AsyncEngine):
         """The rows of one table, by column."""
         return [dict(row) for row in self._database.remembered(name, functools.partial(self._table, name))]
 
+    def effects(self) -> list[dict[str, Any]]:
+        """The rows of its ledger."""
+        return self.table(EFFECTS_TABLE)
+
     def _table(self, name: str) -> list[dict[str, Any]]:
         found = self._database.anchor.execute(f'SELECT * FROM "{name}"')  # noqa: S608 - a table of this database
         columns = [column[0] for column in found.description]

@@ -40,7 +40,6 @@ from temporalio.api.history.v1 import HistoryEvent
 from kit.contract import Role
 from kit.errors import Outcome
 from kit.ledger import Entry
-from kit.ledger.schema import EFFECTS_TABLE
 from kit.testing.engines.horizon import horizon, limits_approvals
 from kit.testing.engines.protocol import Cut, Known, State
 from kit.testing.engines.simulation.activity import Activity
@@ -50,7 +49,6 @@ from kit.testing.engines.simulation.remembering import memory_of
 from kit.testing.engines.way import asks_for_the_way
 from kit.testing.faults import FaultKind
 from kit.testing.runs import Seen
-from kit.testing.wire.sql import SqlEngine
 from kit.testing.world import Subject
 from kit.worker.attempt import PROCESS
 from kit.worker.guard import Guard
@@ -230,10 +228,12 @@ class Teller:
                 return None
             found += [{name: getattr(row, name) for name in _FIELDS} for row in rows]
         databases = {id(one): one for each in scene.world.connectors if (one := each.database) is not None}
+        if databases:
+            from kit.testing.wire.sql import SqlEngine  # noqa: PLC0415 - most worlds have no database
         for database in databases.values():
             if not isinstance(database.engine, SqlEngine):
                 return None
-            found += database.engine.table(EFFECTS_TABLE)
+            found += database.engine.effects()
         past = _OF_THE_PAST if self._until is not None else frozenset()
         found.sort(key=lambda row: (_micros(row["first_claimed_at"]), row["step"], row["key"]))
         return [
