@@ -1,5 +1,6 @@
 """What every test shares."""
 
+import gc
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -21,6 +22,16 @@ def pytest_report_header() -> str:
     return f"kit: {Path(kit.__file__).parent}"
 
 
+def pytest_collection_finish() -> None:
+    """Keep what is there before the first test out of every later search for garbage, and search less often.
+
+    On a busy machine one search took two seconds, and the SDK took the workflow task in which it fell for a deadlock.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 10, 20)
+
+
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def server() -> AsyncIterator[WorkflowEnvironment]:
     """One real Temporal server that skips time, for the whole session; tests are isolated by task queue."""
@@ -30,5 +41,5 @@ async def server() -> AsyncIterator[WorkflowEnvironment]:
 
 @pytest.fixture(params=[True, False], ids=["cached", "uncached"])
 def cached(request: pytest.FixtureRequest) -> bool:
-    """Every workflow test runs twice: with the worker's cache, and replaying from the start at every task."""
+    """Every test of a base workflow runs twice: with the worker's cache, and replaying from the start at every task."""
     return bool(request.param)

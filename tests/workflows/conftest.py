@@ -1,14 +1,21 @@
-"""A shop for every test, cached and uncached."""
+"""A shop for every test, whose worker replays from the start at every task."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import pytest
 import pytest_asyncio
 from temporalio.testing import WorkflowEnvironment
 
 from tests.workflows.shop import Shop
+
+
+@pytest.fixture(params=[False], ids=["uncached"])
+def cached(request: pytest.FixtureRequest) -> bool:
+    """No cache: the stricter way. The base workflows are tested both ways, and the demo's workers have a cache."""
+    return bool(request.param)
 
 
 @pytest_asyncio.fixture(loop_scope="session")

@@ -1,4 +1,4 @@
-"""A firm for every test, cached and uncached."""
+"""A firm for every test."""
 
 from __future__ import annotations
 
