@@ -26,9 +26,11 @@ from temporalio.workflow import ActivityHandle
 
 from kit.worker import ReliabilityPlugin
 
-SANDBOX: Final = SandboxedWorkflowRunner(restrictions=SandboxRestrictions.default.with_passthrough_modules("tests"))
-"""The sandbox is on, as in production; but the workflows of the tests are not made anew for every run (without the
-cache: for every task), which took as long as everything else."""
+SANDBOX: Final = SandboxedWorkflowRunner(
+    restrictions=SandboxRestrictions.default.with_passthrough_modules("tests", "workflows", "activities")
+)
+"""The sandbox is on, as in production; but workflows are not made anew for every run (without the cache: for every
+task), which took as long as everything else. The workers that the demo starts make them anew."""
 
 
 @dataclass
