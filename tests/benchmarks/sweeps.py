@@ -175,7 +175,7 @@ def _timed(subject: str, depth: str, workers: str) -> dict[str, Any]:
     began, cpu = time.perf_counter(), _cpu()
     verdict = asyncio.run(sweep(getattr(tests.worlds, subject), depth=int(depth), workers=processes))
     seconds = time.perf_counter() - began
-    most = _most(resource.RUSAGE_SELF) + (processes * _most(resource.RUSAGE_CHILDREN) if processes > 1 else 0.0)
+    most = _most(resource.RUSAGE_SELF) + (processes - 1) * _most(resource.RUSAGE_CHILDREN)  # this is one of them
     counts = verdict.counts
     return asdict(Timed(seconds, _cpu() - cpu, counts.scenarios, counts.runs + counts.stopped, most, verdict.safe))
 
