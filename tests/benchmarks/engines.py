@@ -1,18 +1,20 @@
 """Scenarios of the checkout in the simulation, beside the same scenarios on the real server.
 
-The connectors, the guard, the providers and the workflow are the same, and the engines take turns. The simulation has
-one core. The server engine has all there are, runs eight at once and skips time, so it gets the better of the
-comparison.
+The connectors, the guard, the providers and the workflow are the same, and the engines take turns. Each has all cores
+there are, in the way in which one uses it: the simulation in one process for each core, as a sweep with so many
+``workers``; the server engine in one process with eight scenarios at once, beside its server.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import multiprocessing
 import os
 import sys
 import time
 from collections.abc import Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -29,7 +31,9 @@ RATE: Final = 150.0
 """Scenarios of the checkout per second and core."""
 
 RATIO: Final = 10.0
-"""The simulation on one core, as a multiple of the server engine on all."""
+"""The simulation as a multiple of the server engine, each on all cores."""
+
+CORES: Final = os.cpu_count() or 1
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,7 @@ class Turn:
     Attributes:
         scenarios: How many it ran.
         seconds: By the clock.
-        cpu: Of processor time of this process; the simulation's own thread, without waiting for a place on a core.
+        cpu: Of processor time; without that of the server, which is a process of its own.
     """
 
     scenarios: int
@@ -81,12 +85,25 @@ def scenarios(every: int = 1) -> list[Scenario]:
     return [Scenario(), *(Scenario((fault,)) for fault in faults[::every])]
 
 
-def _simulated(given: Sequence[Scenario]) -> Turn:
-    engine = Simulation()
-    began, cpu = time.perf_counter(), time.thread_time()
+def _begin() -> None:
+    """Pay for what only the first scenario of a process takes."""
+    logging.disable(logging.CRITICAL)
+    Simulation().run_here(CHECKOUT, Scenario())
+
+
+def _seconds_for(given: Sequence[Scenario]) -> float:
+    """The processor time that this process takes for some scenarios."""
+    engine, cpu = Simulation(), time.process_time()
     for scenario in given:
         engine.run_here(CHECKOUT, scenario)
-    return Turn(len(given), time.perf_counter() - began, time.thread_time() - cpu)
+    return time.process_time() - cpu
+
+
+async def _simulated(processes: Executor, given: Sequence[Scenario]) -> Turn:
+    loop, began = asyncio.get_running_loop(), time.perf_counter()
+    parts = (given[number::CORES] for number in range(CORES))
+    cpu = await asyncio.gather(*(loop.run_in_executor(processes, _seconds_for, part) for part in parts))
+    return Turn(len(given), time.perf_counter() - began, sum(cpu))
 
 
 async def _served(engine: ServerEngine, given: Sequence[Scenario]) -> Turn:
@@ -100,13 +117,16 @@ async def measure(size: Size) -> tuple[list[Turn], list[Turn]]:
     given = await asyncio.to_thread(scenarios, size.every)
     simulated: list[Turn] = []
     served: list[Turn] = []
-    async with ServerEngine(concurrent=AT_ONCE) as engine:
-        await _served(engine, [Scenario()])  # the first one pays for imports and connections
-        for number in range(size.turns):
-            simulated.append(await asyncio.to_thread(_simulated, given))
-            served.append(await _served(engine, given))
-            told = f"simulation {simulated[-1].rate:.1f}/s, server engine {served[-1].rate:.1f}/s"
-            print(f"turn {number + 1} of {size.turns}: {told}", file=sys.stderr, flush=True)
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(CORES, mp_context=context, initializer=_begin) as processes:
+        await _simulated(processes, [Scenario()] * CORES)  # the first of each pays for imports and connections
+        async with ServerEngine(concurrent=AT_ONCE) as engine:
+            await _served(engine, [Scenario()])
+            for number in range(size.turns):
+                simulated.append(await _simulated(processes, given))
+                served.append(await _served(engine, given))
+                told = f"simulation {simulated[-1].rate:.1f}/s, server engine {served[-1].rate:.1f}/s"
+                print(f"turn {number + 1} of {size.turns}: {told}", file=sys.stderr, flush=True)
     return simulated, served
 
 
@@ -123,8 +143,8 @@ async def run(size: Size) -> tuple[Table, list[Target], dict[str, Any]]:
         "Engines: the checkout's clean run and its single faults",
         [
             f"{simulated[0].scenarios} scenarios in each of {size.turns} turns. Median (least-most) of the turns.",
-            f"The simulation has one core; the server engine all {os.cpu_count()}, {AT_ONCE} scenarios at once.",
-            "cpu: processor time of this process, per scenario; the server's own comes on top.",
+            f"Each has {CORES} cores: the simulation in {CORES} processes, the server engine with {AT_ONCE} at once.",
+            "cpu: processor time per scenario; the server's own comes on top.",
         ],
         ["", "scenarios/s", "ratio", "cpu ms"],
         [
